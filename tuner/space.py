@@ -1,0 +1,326 @@
+"""What can be tuned: the hyperparameters, the domains a study file gives them, and one draw."""
+
+import difflib
+import itertools
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Protocol, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from tuner.errors import ConfigError
+
+Scalar: TypeAlias = bool | int | float | str
+Point: TypeAlias = dict[str, Scalar]
+Pooling = Literal["last", "max", "mean", "mean_max"]
+
+#: A space with more points than this is treated as inexhaustible.
+MAX_FINITE_POINTS = 100_000
+
+
+class GRUParams(BaseModel):
+    """Every hyperparameter of one trial; the defaults are a good first guess.
+
+    The network is Embedding, dropout, GRU layers, pooling over time, dropout, Dense.
+
+    References:
+        Cho et al. 2014, arXiv:1406.1078 (the GRU).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    learning_rate: Annotated[float, Field(gt=0, le=10)] = 2e-3
+    """Step size of Adam."""
+    batch_size: Annotated[int, Field(ge=1, le=65_536)] = 64
+    """Examples a gradient step."""
+    units: Annotated[int, Field(ge=1, le=8_192)] = 128
+    """Width of each GRU layer, in each direction."""
+    layers: Annotated[int, Field(ge=1, le=8)] = 1
+    """Number of GRU layers, one on top of the other."""
+    bidirectional: bool = True
+    """Whether each layer also reads the text from its end."""
+    pooling: Pooling = "mean_max"
+    """How a text's GRU outputs over time become one vector."""
+    embedding: Annotated[int, Field(ge=1, le=8_192)] = 128
+    """Width of the word vectors."""
+    embedding_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.3
+    """Share of word-vector dimensions dropped, the same over a whole text."""
+    layer_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of outputs dropped between GRU layers; nothing to drop with one layer."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.4
+    """Share of the pooled vector dropped before the classifier."""
+    max_length: Annotated[int, Field(ge=1, le=100_000)] = 400
+    """Words of a text that are read, at most."""
+    truncate: Literal["start", "end"] = "start"
+    """Which end of a longer text is cut off."""
+    reset_after: bool = True
+    """Reset gate after the recurrent product (cuDNN's GRU) or before it (the 2014 paper's)."""
+    class_weights: bool = False
+    """Whether rare classes weigh more in the loss, so that each class weighs the same in all."""
+
+
+#: Every hyperparameter's default.
+DEFAULTS: dict[str, Scalar] = GRUParams().model_dump()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fixed:
+    """One value for every trial."""
+
+    #: The value.
+    value: Scalar
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """One of several values."""
+
+    #: The values, in the order of the study file.
+    choices: tuple[Scalar, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Range:
+    """Any number from low to high, both included."""
+
+    #: Smallest value; an int for a whole-number parameter, like ``high`` and ``step``.
+    low: float
+    #: Largest value.
+    high: float
+    #: Distance of neighbouring values; ``None`` for any float or every whole number.
+    step: float | None = None
+    #: Whether magnitudes are equally likely rather than values.
+    log: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parameter:
+    """A hyperparameter with its domain, and when it counts."""
+
+    #: Field of `GRUParams`.
+    name: str
+    #: Where its values come from.
+    domain: Fixed | Choice | Range
+    #: Other parameter to the values of it under which this one counts; empty for always.
+    when: Mapping[str, tuple[Scalar, ...]]
+
+    def active(self, values: Mapping[str, Scalar]) -> bool:
+        """Say whether the parameter counts, given the values of the unconditional ones."""
+        return all(values[other] in allowed for other, allowed in self.when.items())
+
+    def to_value(self) -> object:
+        """Give back the form of a study file, as JSON types."""
+        match self.domain:
+            case Fixed(value=value):
+                table: dict[str, object] = {"value": value}
+                short: object = value
+            case Choice(choices=choices):
+                table = {"choices": list(choices)}
+                short = list(choices)
+            case Range(low=low, high=high, step=step, log=log):
+                table = {"low": low, "high": high}
+                table |= {"step": step} if step is not None else {}
+                table |= {"log": True} if log else {}
+                short = table
+        if not self.when:
+            return short
+        return table | {"when": {k: _short(v) for k, v in self.when.items()}}
+
+
+def _short(values: tuple[Scalar, ...]) -> object:
+    return values[0] if len(values) == 1 else list(values)
+
+
+class Suggester(Protocol):
+    """What `suggest` needs of a trial: Optuna's `Trial` and `FixedTrial` fit."""
+
+    def suggest_categorical(self, name: str, choices: Any) -> Any:
+        """Draw one of several values."""
+
+    def suggest_int(
+        self, name: str, low: int, high: int, *, step: int = 1, log: bool = False
+    ) -> int:
+        """Draw a whole number."""
+
+    def suggest_float(
+        self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
+    ) -> float:
+        """Draw a number."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Space:
+    """The parameters of a study, unconditional ones first."""
+
+    #: One entry a hyperparameter that the study file names.
+    parameters: tuple[Parameter, ...]
+
+    def suggest(self, trial: Suggester) -> GRUParams:
+        """Draw one point.
+
+        Args:
+            trial: Whatever suggests values: a trial of Optuna's, or one fed from elsewhere.
+
+        Returns:
+            All hyperparameters, with defaults where the study file names nothing or where a
+            condition does not hold.
+        """
+        values: Point = {}
+        for parameter in self.parameters:
+            if parameter.active(self._with_defaults(values)):
+                values[parameter.name] = _draw(trial, parameter)
+        return GRUParams(**values)  # type: ignore[arg-type]  # checked by pydantic, strictly
+
+    def points(self) -> Iterator[Point]:
+        """Go through every point of a finite space, as the values that trials suggest.
+
+        Fixed values are left out, as Optuna knows nothing of them. The order is that of the
+        study file, the last parameter moving fastest.
+        """
+        return self._points(0, {}, {})
+
+    def _points(self, i: int, values: Point, drawn: Point) -> Iterator[Point]:
+        if i == len(self.parameters):
+            yield drawn
+            return
+        parameter = self.parameters[i]
+        if not parameter.active(self._with_defaults(values)):
+            yield from self._points(i + 1, values, drawn)
+        elif isinstance(parameter.domain, Fixed):
+            fixed = {parameter.name: parameter.domain.value}
+            yield from self._points(i + 1, values | fixed, drawn)
+        else:
+            for value in _members(parameter.domain):
+                chosen: Point = {parameter.name: value}
+                yield from self._points(i + 1, values | chosen, drawn | chosen)
+
+    def size(self) -> int | None:
+        """Count the points; None where there are more than `MAX_FINITE_POINTS`."""
+        bound = 1
+        for parameter in self.parameters:
+            count = _count(parameter.domain)
+            if count is None:
+                return None
+            bound *= count if not parameter.when else 1
+            if bound > MAX_FINITE_POINTS:
+                return None
+        n_points = sum(1 for _ in itertools.islice(self.points(), MAX_FINITE_POINTS + 1))
+        return None if n_points > MAX_FINITE_POINTS else n_points
+
+    def endless(self) -> list[str]:
+        """Name the parameters that have no finite list of values."""
+        return [p.name for p in self.parameters if _count(p.domain) is None]
+
+    def check_point(self, point: Mapping[str, Scalar]) -> None:
+        """Check values that somebody wants tried; some may be left out.
+
+        Raises:
+            ConfigError: One is not tuned, outside its domain, or does not count here.
+        """
+        known = {p.name: p for p in self.parameters}
+        for name, value in point.items():
+            received = f"Received {name}={value!r}."
+            if name not in known:
+                tuned = ", ".join(known)
+                hint = suggestion(name, known)
+                raise ConfigError(
+                    f"{name}: is not in this study's space.{hint} Expected some of: {tuned}. "
+                    f"{received}"
+                )
+            domain = known[name].domain
+            if isinstance(domain, Fixed):
+                raise ConfigError(f"{name}: is fixed to {domain.value!r} in this study. {received}")
+            if not contains(domain, value):
+                raise ConfigError(f"{name}: expected {describe(domain)}. {received}")
+            for other, allowed in known[name].when.items():
+                if point.get(other, _fixed_value(known[other])) not in allowed:
+                    words = " or ".join(f"{other}={v}" for v in allowed)
+                    raise ConfigError(
+                        f"{name}: counts only with {words}; give that too. {received}"
+                    )
+
+    @staticmethod
+    def _with_defaults(values: Point) -> dict[str, Scalar]:
+        return DEFAULTS | values
+
+
+def _fixed_value(parameter: Parameter) -> Scalar | None:
+    return parameter.domain.value if isinstance(parameter.domain, Fixed) else None
+
+
+def contains(domain: Choice | Range, value: Scalar) -> bool:
+    """Say whether a value lies in a domain; whole numbers also count as floats, booleans never."""
+    if isinstance(domain, Choice):
+        return any(
+            value == c and isinstance(value, bool) == isinstance(c, bool) for c in domain.choices
+        )
+    if isinstance(value, bool | str) or not domain.low <= value <= domain.high:
+        return False
+    if isinstance(domain.low, int) and isinstance(domain.high, int) and domain.step is not None:
+        return isinstance(value, int) and (value - domain.low) % domain.step == 0
+    return domain.step is None or near_whole((value - domain.low) / domain.step)
+
+
+def point_key(point: Mapping[str, Scalar]) -> str:
+    """Write a point so that equal points are equal text."""
+    return json.dumps(dict(point), sort_keys=True)
+
+
+def describe(domain: Fixed | Choice | Range) -> str:
+    """Say in words what a domain holds."""
+    match domain:
+        case Fixed(value=value):
+            return repr(value)
+        case Choice(choices=choices):
+            return "one of " + ", ".join(repr(c) for c in choices)
+        case Range(low=low, high=high, step=step, log=log):
+            stepped = f" in steps of {step}" if step not in (None, 1) else ""
+            return f"a number from {low} to {high}{stepped}{' (log)' if log else ''}"
+
+
+def _draw(trial: Suggester, parameter: Parameter) -> Scalar:
+    match parameter.domain:
+        case Fixed(value=value):
+            return value
+        case Choice(choices=choices):
+            drawn: Scalar = trial.suggest_categorical(parameter.name, choices)
+            return drawn
+        case Range(low=int() as low, high=int() as high, step=step, log=log):
+            return trial.suggest_int(parameter.name, low, high, step=int(step or 1), log=log)
+        case Range(low=low, high=high, step=step, log=log):
+            return trial.suggest_float(parameter.name, low, high, step=step, log=log)
+
+
+def _count(domain: Fixed | Choice | Range) -> int | None:
+    match domain:
+        case Fixed():
+            return 1
+        case Choice(choices=choices):
+            return len(choices)
+        case Range(low=int(), high=int()):
+            return int((domain.high - domain.low) // (domain.step or 1)) + 1
+        case Range(step=step):
+            return None if step is None else round((domain.high - domain.low) / step) + 1
+
+
+def _members(domain: Choice | Range) -> Iterator[Scalar]:
+    if isinstance(domain, Choice):
+        yield from domain.choices
+        return
+    n_values = _count(domain) or 0
+    step = domain.step or 1
+    for i in range(n_values):
+        value = domain.low + i * step
+        yield value if isinstance(value, int) else min(round(value, 12), domain.high)
+
+
+def suggestion(word: str, known: Any) -> str:
+    """Give " Did you mean `...`?" for a near miss, else nothing."""
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f" Did you mean `{close[0]}`?" if close else ""
+
+
+def near_whole(number: float) -> bool:
+    """Say whether a number is whole but for rounding."""
+    return abs(number - round(number)) < 1e-9

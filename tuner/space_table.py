@@ -1,0 +1,191 @@
+"""Read the ``[space]`` table of a study file into a `Space`, and explain a bad one."""
+
+import math
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from tuner.errors import ConfigError
+from tuner.space import (
+    DEFAULTS,
+    Choice,
+    Fixed,
+    GRUParams,
+    Parameter,
+    Range,
+    Scalar,
+    Space,
+    contains,
+    describe,
+    near_whole,
+    suggestion,
+)
+
+_FIELDS = GRUParams.model_fields
+_TABLE_KEYS = {"low", "high", "step", "log", "choices", "value", "when"}
+
+
+def parse_space(raw: Mapping[str, object]) -> Space:
+    """Read the ``[space]`` table of a study file.
+
+    Args:
+        raw: Parameter name to a scalar (fixed), a list (choice) or a table (range, or anything
+            with a ``when``).
+
+    Raises:
+        ConfigError: With the key, what was received and what was expected.
+    """
+    parameters = [_parse_parameter(name, value) for name, value in raw.items()]
+    by_name = {p.name: p for p in parameters}
+    for parameter in parameters:
+        for other, allowed in parameter.when.items():
+            _check_condition(parameter.name, other, allowed, by_name)
+    parameters.sort(key=lambda p: bool(p.when))  # stable: conditions are known before they count
+    return Space(parameters=tuple(parameters))
+
+
+def _check_condition(
+    name: str, other: str, allowed: tuple[Scalar, ...], by_name: Mapping[str, Parameter]
+) -> None:
+    key = f"space.{name}.when"
+    if other not in by_name:
+        known = ", ".join(n for n, p in by_name.items() if n != name and not p.when)
+        raise ConfigError(
+            f"{key}: the condition is on {other!r}, which is not in [space]. Expected one of: "
+            f"{known}.{suggestion(other, by_name)}"
+        )
+    if by_name[other].when:
+        raise ConfigError(
+            f"{key}: {other!r} is conditional itself. Expected a condition on a parameter that "
+            f"always counts."
+        )
+    domain = by_name[other].domain
+    for value in allowed:
+        possible = value == domain.value if isinstance(domain, Fixed) else contains(domain, value)
+        if not possible:
+            raise ConfigError(
+                f"{key}: {other} is never {value!r}. Expected {describe(domain)}. "
+                f"Received {other} = {value!r}."
+            )
+
+
+def _parse_parameter(name: str, raw: object) -> Parameter:
+    key = f"space.{name}"
+    if name not in _FIELDS:
+        known = ", ".join(sorted(_FIELDS))
+        raise ConfigError(
+            f"{key}: unknown hyperparameter.{suggestion(name, _FIELDS)} Known ones: {known}."
+        )
+    when: dict[str, tuple[Scalar, ...]] = {}
+    if isinstance(raw, dict):
+        if unknown := sorted(set(raw) - _TABLE_KEYS):
+            raise ConfigError(
+                f"{key}.{unknown[0]}: unknown key.{suggestion(unknown[0], _TABLE_KEYS)} "
+                f"A range has low, high and perhaps step, log, when."
+            )
+        when = _parse_when(key, raw.get("when", {}))
+    return Parameter(name=name, domain=_parse_domain(name, raw), when=when)
+
+
+def _parse_when(key: str, raw: object) -> dict[str, tuple[Scalar, ...]]:
+    if not isinstance(raw, dict) or not all(
+        isinstance(v, bool | int | float | str | list) for v in raw.values()
+    ):
+        raise ConfigError(
+            f"{key}.when: expected a table such as {{ layers = 2 }} or {{ layers = [2, 3] }}. "
+            f"Received {raw!r}."
+        )
+    return {other: tuple(v) if isinstance(v, list) else (v,) for other, v in raw.items()}
+
+
+def _parse_domain(name: str, raw: object) -> Fixed | Choice | Range:
+    key = f"space.{name}"
+    if isinstance(raw, dict):
+        if "value" in raw:
+            return Fixed(value=_check(name, raw["value"], key))
+        if "choices" in raw:
+            return _parse_choice(name, raw["choices"])
+        return _parse_range(name, raw)
+    if isinstance(raw, list):
+        return _parse_choice(name, raw)
+    return Fixed(value=_check(name, raw, key))
+
+
+def _parse_choice(name: str, raw: object) -> Choice:
+    key = f"space.{name}"
+    if not isinstance(raw, list) or not raw:
+        raise ConfigError(f"{key}: expected a list of at least one value. Received {raw!r}.")
+    choices = tuple(_check(name, value, key) for value in raw)
+    if len(set(choices)) < len(choices):
+        raise ConfigError(f"{key}: expected distinct values. Received {raw!r}.")
+    return Choice(choices=choices)
+
+
+def _parse_range(name: str, raw: Mapping[str, object]) -> Range:
+    key = f"space.{name}"
+    if missing := [k for k in ("low", "high") if k not in raw]:
+        raise ConfigError(
+            f"{key}.{missing[0]}: missing. A range needs low and high. Received {dict(raw)!r}."
+        )
+    if isinstance(DEFAULTS[name], bool | str):
+        raise ConfigError(
+            f"{key}: a range needs numbers; expected a list of choices such as "
+            f"[{DEFAULTS[name]!r}]. Received {dict(raw)!r}."
+        )
+    log = raw.get("log", False)
+    if not isinstance(log, bool):
+        raise ConfigError(f"{key}.log: expected true or false. Received {log!r}.")
+    low, high = _number(raw["low"], f"{key}.low"), _number(raw["high"], f"{key}.high")
+    if low > high:
+        raise ConfigError(
+            f"{key}: low must not be above high. Received low = {low}, high = {high}. Swap them."
+        )
+    if log and low <= 0:
+        raise ConfigError(
+            f"{key}.low: a log range must start above 0. Received {low}. "
+            f"Use a small positive number or drop log."
+        )
+    step = _number(raw["step"], f"{key}.step") if "step" in raw else None
+    if step is not None and step <= 0:
+        raise ConfigError(f"{key}.step: expected a number above 0. Received {step}.")
+    if step is not None and log:
+        raise ConfigError(f"{key}: step and log exclude each other. Drop one of them.")
+    low_checked, high_checked = _check(name, low, f"{key}.low"), _check(name, high, f"{key}.high")
+    whole = isinstance(DEFAULTS[name], int)
+    if whole and step is not None and not isinstance(step, int):
+        raise ConfigError(f"{key}.step: expected a whole number. Received {step}.")
+    if step is not None and not near_whole((high - low) / step):
+        reached = low + math.floor((high - low) / step) * step
+        raise ConfigError(
+            f"{key}: steps of {step} from {low} miss high = {high}. "
+            f"Use high = {round(reached, 12)} or {round(reached + step, 12)}."
+        )
+    return (
+        Range(low=float(low_checked), high=float(high_checked), step=step, log=log)
+        if (not whole)
+        else Range(low=int(low_checked), high=int(high_checked), step=step, log=log)
+    )
+
+
+def _number(value: object, key: str) -> int | float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ConfigError(f"{key}: expected a number. Received {value!r} ({type(value).__name__}).")
+    return value
+
+
+def _check(name: str, value: object, key: str) -> Scalar:
+    """Check a value against the type and limits of the hyperparameter."""
+    field = _FIELDS[name]
+    kind: Any = field.annotation
+    limited: Any = Annotated[kind, *field.metadata] if field.metadata else kind
+    try:
+        checked: Scalar = TypeAdapter(limited, config=ConfigDict(strict=True)).validate_python(
+            value
+        )
+    except ValidationError as error:
+        expected = error.errors()[0]["msg"].removeprefix("Input should be ")
+        raise ConfigError(
+            f"{key}: expected {expected}. Received {value!r} ({type(value).__name__})."
+        ) from error
+    return checked
