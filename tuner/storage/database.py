@@ -1,0 +1,202 @@
+"""One database with studies: its URL, its engine, and what goes wrong when it is away."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Self
+
+import sqlalchemy
+from optuna.exceptions import StorageInternalError
+from optuna.storages import BaseStorage, RDBStorage, get_storage
+from sqlalchemy import Engine, event, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.orm import Session
+
+from tuner.errors import InputError, StorageUnavailableError
+from tuner.storage.schema import SCHEMA_VERSION, VERSION, create_tables, is_created
+
+#: Seconds that a write waits for another one; a third of a lease.
+LOCK_TIMEOUT = 20
+
+
+class Database:
+    """An open database that has our tables.
+
+    Args:
+        engine: Connections to it.
+        storage: Optuna's view of it, without a cache.
+    """
+
+    def __init__(self, engine: Engine, storage: RDBStorage) -> None:
+        self.engine = engine
+        self.rdb = storage
+        #: Optuna's view of it, with finished trials cached; one for the whole process.
+        self.storage: BaseStorage = get_storage(storage)
+
+    @classmethod
+    def open(cls, url: str, *, create: bool = False) -> Self:
+        """Connect.
+
+        Args:
+            url: ``sqlite:///FILE`` or ``postgresql://USER@HOST/DATABASE``.
+            create: Make the file and the tables where they are missing.
+
+        Raises:
+            InputError: The URL is none, or there is nothing there and ``create`` is off.
+            StorageUnavailableError: The database does not answer.
+        """
+        parsed = parse_url(url)
+        if parsed.get_backend_name() == "sqlite":
+            _check_file(Path(parsed.database or ""), create=create)
+        plain = parsed.render_as_string(hide_password=False)
+        kwargs = _engine_kwargs(parsed)
+        with translated(url):
+            engine = sqlalchemy.create_engine(plain, **kwargs)
+            if parsed.get_backend_name() == "sqlite":
+                event.listen(engine, "connect", _set_pragmas)
+            if create:
+                create_tables(engine, plain, kwargs)
+            elif not is_created(engine):
+                raise InputError(
+                    f"{shown(url)} has no studies of tuner's. "
+                    f"Create one with `tuner run FILE` or `tuner create FILE`, or name another "
+                    f"storage with --storage or TUNER_STORAGE."
+                )
+            _check_version(engine)
+            storage = RDBStorage(plain, engine_kwargs=kwargs, skip_table_creation=True)
+            if parsed.get_backend_name() == "sqlite":
+                event.listen(storage.engine, "connect", _set_pragmas)
+            engine.dispose()
+        return cls(storage.engine, storage)
+
+    @property
+    def name(self) -> str:
+        """The URL for people: without its password."""
+        return str(self.engine.url)  # SQLAlchemy masks it
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[Session]:
+        """Give a session whose changes are committed together, or not at all."""
+        with translated(self.name), Session(self.engine) as session, session.begin():
+            yield session
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self.rdb.remove_session()
+        self.engine.dispose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def parse_url(url: str) -> sqlalchemy.URL:
+    """Read a storage URL, spelling out the Postgres driver.
+
+    Raises:
+        InputError: It is no URL, or of a database that tuner does not know.
+    """
+    try:
+        parsed = make_url(url)
+        if parsed.drivername in {"postgres", "postgresql"}:
+            parsed = parsed.set(drivername="postgresql+psycopg")
+        parsed.get_dialect()
+    except (ArgumentError, NoSuchModuleError) as error:
+        raise InputError(_url_message(url)) from error
+    if parsed.get_backend_name() not in {"sqlite", "postgresql"}:
+        raise InputError(_url_message(url))
+    if parsed.get_backend_name() == "sqlite" and parsed.database in {None, "", ":memory:"}:
+        raise InputError(
+            f"storage: received {url!r}, a database in memory that no other process can see. "
+            f"Expected a file: sqlite:///studies/tuner.db."
+        )
+    return parsed
+
+
+def _url_message(url: str) -> str:
+    if "://" not in url and url.endswith((".db", ".sqlite", ".sqlite3")):
+        return f"storage: expected a URL. Received {url!r}; did you mean sqlite:///{url}?"
+    return (
+        f"storage: expected sqlite:///FILE or postgresql://USER@HOST/DATABASE. "
+        f"Received {shown(url)}."
+    )
+
+
+def shown(url: str) -> str:
+    """Write a storage URL for people: without its password."""
+    try:
+        return make_url(url).render_as_string(hide_password=True)
+    except ArgumentError:
+        return repr(url.split("@")[-1])
+
+
+@contextlib.contextmanager
+def translated(url: str) -> Iterator[None]:
+    """Turn the libraries' errors about the database into ours."""
+    try:
+        yield
+    except (DBAPIError, PoolTimeoutError, StorageInternalError) as error:
+        raise StorageUnavailableError(
+            f"{shown(url)}: the database does not do what it was asked: {_innermost(error)}. "
+            f"Check that it runs, that it can be reached from here, and that its disk has room."
+        ) from error
+
+
+def _innermost(error: BaseException) -> str:
+    cause: BaseException = error
+    while (inner := cause.__cause__) is not None:
+        cause = inner
+    lines = str(getattr(cause, "orig", None) or cause).strip().splitlines()
+    return lines[0].rstrip(".") if lines else type(cause).__name__
+
+
+def _check_file(path: Path, *, create: bool) -> None:
+    if create:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StorageUnavailableError(f"{path.parent}: cannot be created: {error}.") from error
+    elif not path.is_file():
+        raise InputError(
+            f"There is no database at {path}. Create a study with `tuner run FILE` or "
+            f"`tuner create FILE`, or name another storage with --storage or TUNER_STORAGE."
+        )
+    if path.is_file() and path.stat().st_size:
+        with path.open("rb") as file:
+            if file.read(16) != b"SQLite format 3\x00":
+                raise InputError(f"{path} is not a SQLite database. Name another file.")
+
+
+def _engine_kwargs(url: sqlalchemy.URL) -> dict[str, Any]:
+    if url.get_backend_name() == "sqlite":
+        return {"connect_args": {"timeout": LOCK_TIMEOUT}}
+    return {
+        "pool_pre_ping": True,  # a restarted server goes unnoticed
+        "pool_size": 1,
+        "max_overflow": 2,
+        "connect_args": {
+            "connect_timeout": 10,
+            "keepalives_idle": 30,
+            "options": f"-c lock_timeout={LOCK_TIMEOUT}s",
+        },
+    }
+
+
+def _set_pragmas(connection: Any, _record: object) -> None:
+    # WAL: readers such as the dashboard never block a writer. NORMAL is durable enough with it:
+    # a power cut can lose the last commits, never corrupt the file.
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=NORMAL")
+
+
+def _check_version(engine: Engine) -> None:
+    with engine.connect() as connection:
+        version = connection.execute(VERSION.select()).scalar()
+    if version != SCHEMA_VERSION:
+        raise InputError(
+            f"The database holds version {version} of tuner's tables, this tuner needs version "
+            f"{SCHEMA_VERSION}. Use the tuner that made it, or another storage."
+        )

@@ -1,0 +1,139 @@
+"""Our tables beside Optuna's, and how all of them come to be, once, however many ask."""
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from optuna.storages import RDBStorage
+from optuna.storages._rdb import models
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    Double,
+    Engine,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    inspect,
+    text,
+)
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
+
+#: Version of our own tables.
+SCHEMA_VERSION = 1
+
+#: Optuna's tables and ours in one collection, so that foreign keys between them resolve.
+METADATA: MetaData = models.BaseModel.metadata
+
+_STUDY = "studies.study_id"
+
+#: One row a change of a study's configuration; the newest is in force, the others are its history.
+CONFIGS = Table(
+    "tuner_configs",
+    METADATA,
+    Column("study_id", ForeignKey(_STUDY, ondelete="CASCADE"), primary_key=True),
+    Column("version", Integer, primary_key=True),
+    Column("config", Text, nullable=False),  # StudyConfig.to_json()
+    Column("fingerprint", Text),  # of the prepared data, from the first trainer that saw it
+    Column("created_at", Double, nullable=False),  # seconds since 1970, the database's clock
+)
+
+#: One row a budgeted trial.
+SLOTS = Table(
+    "tuner_slots",
+    METADATA,
+    Column("study_id", ForeignKey(_STUDY, ondelete="CASCADE"), primary_key=True),
+    Column("slot", Integer, primary_key=True),
+    Column("state", Text, nullable=False),  # free, held, done
+    Column("trial_id", ForeignKey("trials.trial_id", ondelete="CASCADE"), unique=True),
+    Column("planned", Text),  # JSON of values known in advance
+    Column("origin", Text),  # who planned them: grid, enqueued
+    Column("point", Text),  # JSON of all drawn values, in a finite space: no point twice
+    Column("params", Text),  # JSON of all hyperparameters, fixed ones included
+    Column("token", BigInteger),  # proves the lease
+    Column("worker", Text),  # holder, for people
+    Column("attempts", Integer, nullable=False, default=0),  # claims so far
+    Column("expires_at", Double, nullable=False, default=0.0),  # end of the lease, epoch seconds
+    Index("tuner_slots_point", "study_id", "point", unique=True),
+    Index("tuner_slots_state", "study_id", "state"),
+)
+
+#: One row with the version of our tables.
+VERSION = Table("tuner_schema", METADATA, Column("version", Integer, primary_key=True))
+
+
+class epoch_seconds(FunctionElement[float]):  # noqa: N801 - named like the SQL function it is
+    """The database's clock now, in seconds since 1970; moves within a transaction."""
+
+    inherit_cache = True
+    type = Double()
+
+
+@compiles(epoch_seconds, "sqlite")
+def _sqlite_clock(_element: Any, _compiler: Any, **_kw: Any) -> str:
+    # unixepoch('subsec') needs SQLite 3.42.
+    return "((julianday('now') - 2440587.5) * 86400.0)"
+
+
+@compiles(epoch_seconds, "postgresql")
+def _postgres_clock(_element: Any, _compiler: Any, **_kw: Any) -> str:
+    # now() would be the transaction's start, stale after waiting for a lock.
+    return "extract(epoch from clock_timestamp())::double precision"
+
+
+def is_created(engine: Engine) -> bool:
+    """Say whether our tables are there."""
+    return inspect(engine).has_table(VERSION.name)
+
+
+def create_tables(engine: Engine, url: str, engine_kwargs: dict[str, Any]) -> None:
+    """Create Optuna's tables and ours where they are missing; safe from many processes at once."""
+    with _one_at_a_time(engine):
+        METADATA.create_all(engine)
+        RDBStorage(url, engine_kwargs=dict(engine_kwargs)).engine.dispose()  # its version rows
+        with engine.begin() as connection:
+            if connection.execute(VERSION.select()).first() is None:
+                connection.execute(VERSION.insert().values(version=SCHEMA_VERSION))
+            if engine.dialect.name == "sqlite":
+                _create_triggers(connection)
+
+
+def _create_triggers(connection: Connection) -> None:
+    """Let our rows follow Optuna's: SQLite enforces no foreign keys unless each client asks."""
+    for table in (CONFIGS, SLOTS):
+        connection.execute(
+            text(
+                f"CREATE TRIGGER IF NOT EXISTS {table.name}_follow AFTER DELETE ON studies BEGIN "
+                f"DELETE FROM {table.name} WHERE study_id = OLD.study_id; END"
+            )
+        )
+
+
+@contextlib.contextmanager
+def _one_at_a_time(engine: Engine) -> Iterator[None]:
+    """Hold a lock over schema changes, without leaving anything behind."""
+    if engine.dialect.name == "postgresql":
+        key = 7_305_808_869_231_650  # any number nobody else uses
+        with engine.connect() as connection:
+            connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": key})
+            connection.commit()  # the lock is the session's: no idle transaction
+            try:
+                yield
+            finally:
+                connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": key})
+                connection.commit()
+        return
+    folder = os.open(Path(engine.url.database or ".").resolve().parent, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
