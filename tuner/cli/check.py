@@ -1,0 +1,56 @@
+"""What `check` says, and what `run` and `create` make sure of first."""
+
+from pathlib import Path
+
+from tuner.cli.studies import StudyFile, data_root
+from tuner.config import StudyConfig
+from tuner.data.sources import read
+from tuner.data.split import split
+from tuner.data.summary import Summary, describe
+from tuner.space import Fixed
+from tuner.space import describe as in_words
+from tuner.storage import shown
+
+
+def summarize_data(config: StudyConfig) -> Summary:
+    """Read the data and try the split, so that bad data is told before anything is stored.
+
+    Raises:
+        DataError: The data cannot be used.
+    """
+    corpus = read(config.data, seed=config.seed, folder=config.folder, data_root=data_root())
+    split(corpus, validation=config.data.validation, seed=config.seed)
+    return describe(corpus)
+
+
+def describe_study(file: StudyFile) -> list[str]:
+    """Say what a study would do."""
+    config = file.config
+    data = summarize_data(config)
+    size = config.space.size()
+    points = "any number of points" if size is None else f"{size} points"
+    counts = ", ".join(f"{name} {count}" for name, count in data.classes)
+    lines = [
+        f"study    {config.name}: {config.direction} {config.metric}, seed {config.seed}",
+        f"storage  {shown(file.storage)}",
+        f"data     {Path(config.data.source).name}: {data.n_examples} examples ({counts}), "
+        f"{config.data.validation:.0%} of them for validation",
+        f"         {data.median_words:g} words in the median, {data.p95_words:g} or fewer in 95 %",
+    ]
+    if data.n_groups is not None:
+        lines.append(f"         {data.n_groups} groups by {config.data.group!r}")
+    lines += [
+        f"budget   {config.n_slots} trials of at most {config.budget.epochs} epochs",
+        f"search   {config.sampler.name} over {points}, pruner {config.pruner.name}",
+    ]
+    for parameter in config.space.parameters:
+        fixed = "  " if isinstance(parameter.domain, Fixed) else "~ "
+        when = ", ".join(f"{k} = {_either(v)}" for k, v in parameter.when.items())
+        condition = f", if {when}" if when else ""
+        lines.append(f"         {fixed}{parameter.name}: {in_words(parameter.domain)}{condition}")
+    lines += [f"note     {note}" for note in (*config.notes(), *data.notes)]
+    return lines
+
+
+def _either(values: tuple[object, ...]) -> str:
+    return " or ".join(str(value) for value in values)

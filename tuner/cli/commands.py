@@ -1,0 +1,213 @@
+"""Every command; what is heavy is imported where it is used, so that ``--help`` is quick."""
+
+import click
+
+from tuner import __version__
+from tuner.cli.group import TunerGroup, as_format, common, overrides, say
+
+STUDY = click.argument("study", metavar="STUDY")
+FILE = click.argument("file", metavar="FILE")
+
+
+@click.group(cls=TunerGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="tuner")
+def main() -> None:
+    r"""Tune GRU text classifiers with Bayesian optimization.
+
+    STUDY is a study file (TOML) or the name of a stored study.
+
+    \b
+    Start here:
+      tuner run studies/quickstart.toml
+      tuner best quickstart
+    """
+
+
+@main.command()
+@FILE
+@overrides
+@common
+def check(file: str, settings: tuple[str, ...], storage: str | None) -> None:
+    r"""Read a study file and its data, train nothing, say what would run.
+
+    \b
+    Example:
+      tuner check studies/imdb.toml --set data.source=reviews.csv
+    """
+    from tuner.cli.check import describe_study
+    from tuner.cli.studies import read_study_file
+
+    for line in describe_study(read_study_file(file, settings, storage)):
+        click.echo(line)
+
+
+@main.command()
+@FILE
+@click.option("--workers", default=1, show_default=True, type=click.IntRange(min=1, max=256))
+@overrides
+@common
+def run(file: str, workers: int, settings: tuple[str, ...], storage: str | None) -> None:
+    r"""Create the study if needed, run workers until the budget is done, print the best.
+
+    Called again, it goes on where it stopped.
+
+    \b
+    Example:
+      tuner run studies/quickstart.toml --workers 2
+    """
+    from tuner.cli.run import run_study
+    from tuner.cli.studies import read_study_file
+
+    run_study(read_study_file(file, settings, storage), n_workers=workers)
+
+
+@main.command()
+@FILE
+@overrides
+@common
+def create(file: str, settings: tuple[str, ...], storage: str | None) -> None:
+    r"""Store a study for workers to find; run no trial.
+
+    \b
+    Example:
+      tuner create studies/imdb.toml --storage postgresql://tuner@db/tuner
+    """
+    from tuner.cli.run import create_from
+    from tuner.cli.studies import read_study_file
+
+    create_from(read_study_file(file, settings, storage))
+
+
+@main.command()
+@STUDY
+@click.option("--threads", type=click.IntRange(min=1), help="For the training. [default: all]")
+@click.option("--until-stdin-closes", is_flag=True, hidden=True)
+@common
+def work(study: str, threads: int | None, until_stdin_closes: bool, storage: str | None) -> None:
+    r"""Run one worker of a stored study until its budget is done.
+
+    Start as many as there are GPUs, on as many machines as reach the storage.
+
+    \b
+    Example:
+      TUNER_STORAGE=postgresql://tuner@db/tuner tuner work imdb
+    """
+    from tuner.cli.run import work_on
+    from tuner.cli.studies import open_study
+
+    with open_study(study, storage) as (database, stored):
+        work_on(database, stored, threads=threads, until_stdin_closes=until_stdin_closes)
+
+
+@main.command("list")
+@as_format("table", "json")
+@common
+def list_studies(form: str, storage: str | None) -> None:
+    """List the stored studies."""
+    from tuner.cli.query import print_studies
+    from tuner.cli.studies import open_storage
+
+    with open_storage(storage) as database:
+        print_studies(database, form)
+
+
+@main.command()
+@STUDY
+@as_format("table", "json")
+@common
+def status(study: str, form: str, storage: str | None) -> None:
+    """Show how far a study is: trials by state, rate, best, who runs what."""
+    from tuner.cli.query import print_status
+    from tuner.cli.studies import open_study
+
+    with open_study(study, storage) as (database, stored):
+        print_status(database, stored, form)
+
+
+@main.command()
+@STUDY
+@click.argument("trial", type=click.IntRange(min=0))
+@as_format("table", "json")
+@common
+def show(study: str, trial: int, form: str, storage: str | None) -> None:
+    """Show all about one trial."""
+    from tuner.cli.query import print_trial
+    from tuner.cli.studies import open_study
+
+    with open_study(study, storage) as (database, stored):
+        print_trial(database, stored, trial, form)
+
+
+@main.command()
+@STUDY
+@click.option("--top", default=None, type=click.IntRange(min=1), help="Show so many, best first.")
+@as_format("text", "json")
+@common
+def best(study: str, top: int | None, form: str, storage: str | None) -> None:
+    r"""Print the best trial: params, value, and the study-file lines that would fix them.
+
+    \b
+    Example:
+      tuner best imdb --format json | jq .params
+    """
+    from tuner.cli.query import print_best
+    from tuner.cli.studies import open_study
+
+    with open_study(study, storage) as (database, stored):
+        print_best(database, stored, top, form)
+
+
+@main.command()
+@STUDY
+@as_format("table", "json", "csv")
+@common
+def trials(study: str, form: str, storage: str | None) -> None:
+    r"""List every trial; JSON is one object a line.
+
+    \b
+    Example:
+      tuner trials imdb --format csv > trials.csv
+    """
+    from tuner.cli.query import print_trials
+    from tuner.cli.studies import open_study
+
+    with open_study(study, storage) as (database, stored):
+        print_trials(database, stored, form)
+
+
+@main.command()
+@STUDY
+@click.argument("point", nargs=-1, required=True, metavar="KEY=VALUE...")
+@common
+def enqueue(study: str, point: tuple[str, ...], storage: str | None) -> None:
+    r"""Try a point of your own in the next free slot; what you leave out is sampled.
+
+    \b
+    Example:
+      tuner enqueue imdb learning_rate=0.003 units=96
+    """
+    from tuner.cli.query import enqueue_point
+    from tuner.cli.studies import open_study
+
+    with open_study(study, storage) as (database, stored):
+        slot = enqueue_point(database, stored, point)
+        say(f"Planned into slot {slot} of {stored.config.name!r}.")
+
+
+@main.command()
+@STUDY
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@common
+def delete(study: str, yes: bool, storage: str | None) -> None:
+    """Delete a study with all its trials."""
+    from tuner.cli.studies import open_study
+    from tuner.results import trials as read_trials
+    from tuner.storage import delete_study
+
+    with open_study(study, storage) as (database, stored):
+        n_trials = len(read_trials(database, stored))
+        name = stored.config.name
+        if not yes:
+            click.confirm(f"Delete {name!r} and its {n_trials} trials?", abort=True, err=True)
+        delete_study(database, stored)
+        say(f"Deleted {name!r}.")

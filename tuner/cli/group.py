@@ -1,0 +1,107 @@
+"""What all commands share: the one boundary for errors, common options, and their help."""
+
+import logging
+import sys
+from collections.abc import Callable
+from typing import Any, NoReturn, TypeVar
+
+import click
+
+from tuner.errors import TunerError
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class TunerGroup(click.Group):
+    """The one place where an error becomes a message and an exit code."""
+
+    def main(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Run the command line and end the process with its exit code."""
+        words = kwargs.get("args") or sys.argv[1:]
+        debug = "--debug" in words
+        try:
+            code = super().main(*args, **kwargs | {"standalone_mode": False})
+        except click.ClickException as error:
+            error.show()
+            sys.exit(error.exit_code)
+        except (click.Abort, KeyboardInterrupt):
+            click.echo("Interrupted.", err=True)
+            sys.exit(130)
+        except TunerError as error:
+            if debug:
+                raise
+            click.echo(f"error: {error}", err=True)
+            sys.exit(error.exit_code)
+        except BrokenPipeError:  # `| head` has read enough
+            sys.stderr.close()
+            sys.exit(0)
+        except Exception as error:
+            if debug:
+                raise
+            click.echo(
+                f"error: a bug in tuner, {type(error).__name__}: {error}. "
+                f"Run it again with --debug for the traceback, and report that.",
+                err=True,
+            )
+            sys.exit(1)
+        sys.exit(code or 0)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """List commands in the order in which they are used, not by letter."""
+        del ctx
+        return list(self.commands)
+
+
+def _set_debug(_context: click.Context, _option: click.Parameter, debug: bool) -> None:
+    logging.basicConfig(
+        level=logging.DEBUG if debug else logging.INFO,
+        format="%(asctime)s %(message)s",
+        datefmt="%H:%M:%S",
+        stream=sys.stderr,
+    )
+
+
+def common(command: Command) -> Command:
+    """Add the options that every command takes."""
+    command = click.option(
+        "--storage",
+        metavar="URL",
+        help="Where studies live: sqlite:///FILE or postgresql://USER@HOST/DATABASE. "
+        "Else TUNER_STORAGE, the study file's `storage`, sqlite:///studies/tuner.db.",
+    )(command)
+    return click.option(
+        "--debug",
+        is_flag=True,
+        expose_value=False,
+        is_eager=True,
+        callback=_set_debug,
+        help="Show tracebacks.",
+    )(command)
+
+
+def overrides(command: Command) -> Command:
+    """Add ``--set``."""
+    return click.option(
+        "--set",
+        "settings",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Override a key of the study file, such as budget.trials=6. Repeatable.",
+    )(command)
+
+
+def as_format(*choices: str) -> Callable[[Command], Command]:
+    """Add ``--format``."""
+    return click.option(
+        "--format",
+        "form",
+        type=click.Choice(choices),
+        default=choices[0],
+        show_default=True,
+        help="How to print the data.",
+    )
+
+
+def say(message: str) -> None:
+    """Talk to the person: on stderr, so that stdout holds data alone."""
+    click.echo(message, err=True)

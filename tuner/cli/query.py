@@ -1,0 +1,110 @@
+"""`list`, `status`, `show`, `best`, `trials`, `enqueue`: ask the database, print the answer."""
+
+import csv
+import json
+import sys
+import tomllib
+
+import click
+
+from tuner.cli.show import (
+    best_line,
+    console,
+    headline,
+    number,
+    running_table,
+    trial_view,
+    trials_table,
+)
+from tuner.config import study_file_lines
+from tuner.errors import InputError
+from tuner.results import best_trials, progress, show_trial, trials
+from tuner.space import Point
+from tuner.storage import Database, StoredStudy, enqueue, find_study, study_names
+
+
+def print_studies(database: Database, form: str) -> None:
+    """Print one line a study."""
+    for name in study_names(database):
+        now = progress(database, find_study(database, name))
+        if form == "json":
+            click.echo(json.dumps(now.to_json()))
+        else:
+            click.echo(f"{headline(now)}; {best_line(now)}")
+
+
+def print_status(database: Database, study: StoredStudy, form: str) -> None:
+    """Print how far a study is."""
+    now = progress(database, study)
+    if form == "json":
+        click.echo(json.dumps(now.to_json()))
+        return
+    click.echo(headline(now))
+    click.echo(best_line(now))
+    if now.per_hour is not None:
+        click.echo(f"rate: {now.per_hour:.1f} trials an hour")
+    if now.running:
+        console(stderr=False).print(running_table(study, now))
+
+
+def print_trial(database: Database, study: StoredStudy, trial: int, form: str) -> None:
+    """Print all about one trial."""
+    details = show_trial(database, study, trial)
+    if form == "json":
+        click.echo(json.dumps(details.to_json()))
+    else:
+        console(stderr=False).print(trial_view(study, details))
+
+
+def print_best(database: Database, study: StoredStudy, top: int | None, form: str) -> None:
+    """Print the best trial, or the best few."""
+    rows = best_trials(database, study, top=top or 1)
+    if form == "json":
+        found = [
+            {"number": row.number, "value": row.value, "params": dict(row.params)} for row in rows
+        ]
+        click.echo(json.dumps(found[0] if top is None else found))
+        return
+    if top is not None:
+        console(stderr=False).print(trials_table(study, rows))
+        return
+    row = rows[0]
+    click.echo(f"Best of {study.config.name!r}: trial {row.number}")
+    click.echo(f"{study.config.metric} = {number(row.value)}")
+    click.echo("\nTo fix its hyperparameters, put into a study file:\n")
+    click.echo(study_file_lines(study.config, row.params))
+
+
+def print_trials(database: Database, study: StoredStudy, form: str) -> None:
+    """Print every trial."""
+    rows = trials(database, study)
+    if form == "json":
+        for row in rows:
+            click.echo(json.dumps(row.to_json()))
+        return
+    if form == "csv":
+        facts = [row.to_json() for row in rows]
+        names = sorted({name for row in rows for name in row.params})
+        fields = [key for key in (facts[0] if facts else {}) if key != "params"]
+        writer = csv.writer(sys.stdout)
+        writer.writerow([*fields, *names])
+        for fact in facts:
+            values = [fact["params"].get(name, "") for name in names]
+            writer.writerow(["" if fact[f] is None else fact[f] for f in fields] + values)
+        return
+    console(stderr=False).print(trials_table(study, rows))
+
+
+def enqueue_point(database: Database, study: StoredStudy, words: tuple[str, ...]) -> int:
+    """Plan a point that a person typed."""
+    point: Point = {}
+    for word in words:
+        name, equals, text = word.partition("=")
+        if not equals:
+            raise InputError(f"{word!r}: expected KEY=VALUE, such as units=96.")
+        try:
+            point[name] = tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            point[name] = text
+    study.config.space.check_point(point)
+    return enqueue(database, study, point)

@@ -1,0 +1,119 @@
+"""`run`, `create` and `work`: from a study file to workers that are done."""
+
+import os
+import threading
+import time
+from pathlib import Path
+
+from rich.live import Live
+
+from tuner.cli.check import summarize_data
+from tuner.cli.group import say
+from tuner.cli.query import print_best
+from tuner.cli.show import best_line, console, headline, number, progress_view
+from tuner.cli.studies import StudyFile, data_root
+from tuner.launch.local import LocalWorkers, usable_cores
+from tuner.results import Progress, progress, trials
+from tuner.storage import Created, Database, StoredStudy, create_study, shown
+from tuner.worker.worker import Worker, WorkerOptions
+
+#: Seconds between looks at the database.
+LOOK_SECONDS = 1.0
+
+
+def create_from(file: StudyFile) -> StoredStudy:
+    """Store the study of a study file, or find it stored, and say which."""
+    data = summarize_data(file.config)
+    for note in (*file.config.notes(), *data.notes):
+        say(f"note: {note}")
+    with Database.open(file.storage, create=True) as database:
+        created = create_study(database, file.config)
+    _say_created(created, file.storage)
+    return created.study
+
+
+def _say_created(created: Created, storage: str) -> None:
+    name = created.study.config.name
+    if not created.existed:
+        say(f"Created study {name!r} in {shown(storage)}.")
+    else:
+        say(f"Study {name!r} is in {shown(storage)}; going on with it.")
+    for change in created.changes:
+        say(f"  changed {change}")
+
+
+def run_study(file: StudyFile, *, n_workers: int) -> None:
+    """Create, run local workers to the end, print the best."""
+    stored = create_from(file)
+    with Database.open(file.storage) as database:
+        if progress(database, stored).slots.done < stored.config.n_slots:
+            _watch_workers(database, stored, storage=file.storage, n_workers=n_workers)
+        print_best(database, stored, None, "text")
+
+
+def _watch_workers(
+    database: Database, stored: StoredStudy, *, storage: str, n_workers: int
+) -> None:
+    screen = console(stderr=True)
+    told: set[int] = set()
+    with LocalWorkers(
+        stored.config.name,
+        storage=_absolute(storage),
+        n_workers=n_workers,
+        environment=os.environ,
+    ) as workers:
+        if not screen.is_terminal:
+            while workers.check():
+                told = _tell_finished(database, stored, told)
+                time.sleep(LOOK_SECONDS)
+            _tell_finished(database, stored, told)
+            return
+        with Live(console=screen, auto_refresh=False, transient=True) as live:
+            while workers.check():
+                live.update(progress_view(stored, progress(database, stored)), refresh=True)
+                time.sleep(LOOK_SECONDS)
+    last = progress(database, stored)
+    say(headline(last))
+
+
+def _absolute(storage: str) -> str:
+    prefix = "sqlite:///"
+    if storage.startswith(prefix):
+        return prefix + str(Path(storage.removeprefix(prefix)).resolve())
+    return storage
+
+
+def _tell_finished(database: Database, stored: StoredStudy, told: set[int]) -> set[int]:
+    """Print a line for each trial that ended since the last look."""
+    now: Progress | None = None
+    for row in trials(database, stored):
+        if row.ended is None or row.number in told:
+            continue
+        now = now or progress(database, stored)
+        value = "-" if row.value is None else number(row.value)
+        say(
+            f"trial {row.number} {row.state}: {value}   "
+            f"[{now.slots.done}/{now.slots.total}, {best_line(now)}]"
+        )
+        told = told | {row.number}
+    return told
+
+
+def work_on(
+    database: Database, stored: StoredStudy, *, threads: int | None, until_stdin_closes: bool
+) -> None:
+    """Be one worker."""
+    options = WorkerOptions(threads=threads or usable_cores(), data_root=data_root())
+    worker = Worker(database, stored, options=options, environment=os.environ)
+    worker.handle_signals(when_again=lambda: os._exit(130))
+    if until_stdin_closes:
+        threading.Thread(target=_end_with_parent, args=(worker,), daemon=True).start()
+    worker.run()
+
+
+def _end_with_parent(worker: Worker) -> None:
+    import signal
+    import sys
+
+    os.read(sys.stdin.fileno(), 1)  # nothing is ever written: it returns when the pipe is closed
+    worker.interrupt(signal.SIGTERM)

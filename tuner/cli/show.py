@@ -1,0 +1,143 @@
+"""Studies and trials on a terminal: tables, the live view, plain lines."""
+
+import math
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from rich.console import Console, Group, RenderableType
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from tuner.results import Progress, TrialDetails, TrialRow, table_columns
+from tuner.storage import StoredStudy
+
+STEPS_PER_EPOCH = 4
+_COLOURS = {"complete": "green", "pruned": "yellow", "failed": "red", "running": "cyan"}
+
+
+def number(value: object) -> str:
+    """Write a value shortly: four significant digits, no trailing noise."""
+    if isinstance(value, float):
+        return f"{value:.4f}" if 0.01 <= abs(value) < 10_000 or value == 0 else f"{value:.3g}"
+    return str(value)
+
+
+def duration(seconds: float | None) -> str:
+    """Write a duration as people say it."""
+    if seconds is None or not math.isfinite(seconds):
+        return "-"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def _elapsed(row: TrialRow) -> float | None:
+    if row.started is None:
+        return None
+    return ((row.ended or datetime.now(UTC)) - row.started).total_seconds()
+
+
+def _epochs(row: TrialRow) -> str:
+    return "-" if row.last_step is None else f"{row.last_step / STEPS_PER_EPOCH:g}"
+
+
+def trials_table(study: StoredStudy, rows: Sequence[TrialRow]) -> Table:
+    """Make the table of trials."""
+    columns = table_columns(study, rows)
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for heading in ("trial", "state", study.config.metric, "epochs", "time", *columns):
+        table.add_column(heading, justify="left" if heading == "state" else "right")
+    for row in rows:
+        value = row.value if row.value is not None else row.last_value
+        table.add_row(
+            str(row.number),
+            Text(row.state, style=_COLOURS.get(row.state, "")),
+            number(value) if value is not None else "-",
+            _epochs(row),
+            duration(_elapsed(row)),
+            *(number(row.params.get(name, "-")) for name in columns),
+        )
+    return table
+
+
+def headline(progress: Progress) -> str:
+    """Say in one line how far a study is."""
+    states = ", ".join(
+        f"{progress.trials[state]} {state}"
+        for state in ("complete", "pruned", "failed", "running")
+        if progress.trials.get(state)
+    )
+    parts = [f"{progress.name}: {progress.slots.done} of {progress.slots.total} trials done"]
+    parts += [f"({states})"] if states else []
+    if progress.eta_seconds is not None and progress.slots.done < progress.slots.total:
+        parts.append(f"about {duration(progress.eta_seconds)} to go")
+    return " ".join(parts)
+
+
+def best_line(progress: Progress) -> str:
+    """Say what is best so far."""
+    if progress.best is None or progress.best.value is None:
+        return f"best {progress.metric}: none yet"
+    return f"best {progress.metric}: {progress.best.value:.4f} (trial {progress.best.number})"
+
+
+def progress_view(study: StoredStudy, progress: Progress) -> RenderableType:
+    """Make the live view: progress, best so far, running trials."""
+    bar = ProgressBar(total=progress.slots.total, completed=progress.slots.done, width=60)
+    parts: list[RenderableType] = [Text(headline(progress), style="bold"), bar]
+    parts.append(Text(best_line(progress), style="green"))
+    if progress.running:
+        parts += [Text(""), running_table(study, progress)]
+    return Group(*parts)
+
+
+def running_table(study: StoredStudy, progress: Progress) -> Table:
+    """Make the table of running trials."""
+    columns = table_columns(study, progress.running)
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for heading in ("running", "epochs", progress.metric, "time", "worker", "lease", *columns):
+        table.add_column(heading, justify="right")
+    for row in progress.running:
+        table.add_row(
+            str(row.number),
+            _epochs(row),
+            number(row.last_value) if row.last_value is not None else "-",
+            duration(_elapsed(row)),
+            row.worker or "nobody",
+            duration(row.lease_seconds),
+            *(number(row.params.get(name, "-")) for name in columns),
+        )
+    return table
+
+
+def trial_view(study: StoredStudy, details: TrialDetails) -> RenderableType:
+    """Make the view of one trial."""
+    row = details.row
+    facts = Table(box=None, show_header=False, pad_edge=False)
+    facts.add_column(style="bold")
+    facts.add_column(overflow="fold")
+    facts.add_row("trial", str(row.number))
+    facts.add_row("state", Text(row.state, style=_COLOURS.get(row.state, "")))
+    facts.add_row(study.config.metric, "-" if row.value is None else number(row.value))
+    facts.add_row("time", duration(_elapsed(row)))
+    if row.worker:
+        facts.add_row("worker", row.worker)
+    for name, value in row.params.items():
+        facts.add_row(f"  {name}", number(value))
+    for name, fact in details.attributes.items():
+        facts.add_row(name, Text(number(fact)))
+    for step, value in details.reports.items():
+        facts.add_row(f"epoch {step / STEPS_PER_EPOCH:g}", number(value))
+    return facts
+
+
+def console(*, stderr: bool) -> Console:
+    """Make a console that does not cut tables where nobody looks at them."""
+    made = Console(stderr=stderr, highlight=False)
+    if not made.is_terminal:
+        made.width = 200
+    return made

@@ -1,0 +1,72 @@
+"""From what a person types to a study file, a storage and a stored study."""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tuner.config import StudyConfig, choose_storage, load_study_file
+from tuner.errors import InputError
+from tuner.storage import Database, StoredStudy, find_study
+from tuner.storage.database import parse_url
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyFile:
+    """A study file that was read."""
+
+    #: What it says, with overrides.
+    config: StudyConfig
+    #: Where its study lives.
+    storage: str
+
+
+def read_study_file(path: str, settings: Sequence[str], storage: str | None) -> StudyFile:
+    """Read a study file and decide on the storage."""
+    config, own = load_study_file(Path(path), settings)
+    chosen = choose_storage(flag=storage, environment=os.environ, study_file=own)
+    _refuse_password(own, "the study file")
+    _refuse_password(storage, "the command line")
+    return StudyFile(config=config, storage=chosen)
+
+
+def _refuse_password(url: str | None, where: str) -> None:
+    if url is not None and parse_url(url).password is not None:
+        raise InputError(
+            f"storage: {where} holds a password, where others can read it. Put the URL into "
+            f"TUNER_STORAGE, or the password into ~/.pgpass or PGPASSWORD."
+        )
+
+
+def data_root() -> Path | None:
+    """Folder in which relative data paths are looked up first, from ``TUNER_DATA``."""
+    root = os.environ.get("TUNER_DATA")
+    return Path(root) if root else None
+
+
+@contextmanager
+def open_storage(storage: str | None) -> Iterator[Database]:
+    """Open the database that the options and the environment name."""
+    _refuse_password(storage, "the command line")
+    url = choose_storage(flag=storage, environment=os.environ, study_file=None)
+    with Database.open(url) as database:
+        yield database
+
+
+@contextmanager
+def open_study(study: str, storage: str | None) -> Iterator[tuple[Database, StoredStudy]]:
+    """Open a stored study.
+
+    Args:
+        study: Its name, or a study file.
+        storage: ``--storage``.
+    """
+    if study.endswith(".toml"):
+        file = read_study_file(study, (), storage)
+        name, url = file.config.name, file.storage
+    else:
+        _refuse_password(storage, "the command line")
+        name, url = study, choose_storage(flag=storage, environment=os.environ, study_file=None)
+    with Database.open(url) as database:
+        yield database, find_study(database, name)

@@ -1,0 +1,1 @@
+"""Start workers somewhere; what they do is theirs."""

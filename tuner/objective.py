@@ -1,0 +1,148 @@
+"""An Optuna objective: one trial -> build and train a Keras GRU, report, prune -> one value."""
+
+import math
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+import keras
+import optuna
+
+from tuner.config import StudyConfig
+from tuner.data.prepare import Prepared, prepare
+from tuner.errors import InputError
+from tuner.space import Suggester
+from tuner.training import fit
+
+
+class TrialLike(Suggester, Protocol):
+    """What an objective needs of a trial: Optuna's `Trial` and `FixedTrial` fit."""
+
+    def report(self, value: float, step: int) -> None:
+        """Tell how good the model is at a step."""
+
+    def should_prune(self) -> bool:
+        """Say whether the trial should end."""
+
+    def set_user_attr(self, key: str, value: Any) -> None:
+        """Note a fact about the trial."""
+
+
+class PruningCallback(keras.callbacks.Callback):
+    """Reports each evaluation to a trial and stops the training when the trial says so.
+
+    `tuner.training.fit` puts ``"step"`` and the metrics into the logs of the Keras epochs that end
+    with an evaluation. The training stops by ``model.stop_training``, so that other callbacks
+    finish their work; the objective raises `optuna.TrialPruned` afterwards.
+
+    Args:
+        trial: Whom to report to.
+        metric: Which of the logged metrics.
+    """
+
+    def __init__(self, trial: TrialLike, metric: str) -> None:
+        super().__init__()
+        self.trial = trial
+        self.metric = metric
+        #: Whether the trial wanted to end.
+        self.pruned = False
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Report, and ask whether to go on.
+
+        Raises:
+            InputError: The training does not compute the metric.
+        """
+        del epoch  # the step says more
+        logs = logs or {}
+        if "step" not in logs:
+            return  # no evaluation in this part of the epoch
+        if self.metric not in logs:
+            known = ", ".join(sorted(name for name in logs if name.startswith("val_")))
+            raise InputError(
+                f"metric: the training reports no {self.metric!r}. Expected one of: {known}."
+            )
+        self.trial.report(float(logs[self.metric]), step=int(logs["step"]))
+        if self.trial.should_prune():
+            self.pruned = True
+            self.model.stop_training = True
+
+
+class Objective:
+    """Trains the model that a trial describes and gives its validation metric.
+
+    Args:
+        config: The study.
+        data_root: Folder in which relative data paths are looked up first.
+        callbacks: Makes more Keras callbacks for each training.
+
+    Example:
+        >>> study = optuna.create_study(direction=config.direction, pruner=RungPruner())
+        >>> study.optimize(Objective(config), n_trials=10)
+    """
+
+    def __init__(
+        self,
+        config: StudyConfig,
+        *,
+        data_root: Path | None = None,
+        callbacks: Callable[[], Sequence[Any]] = tuple,
+    ) -> None:
+        self.config = config
+        self.data_root = data_root
+        self.callbacks = callbacks
+
+    @cached_property
+    def data(self) -> Prepared:
+        """The prepared examples; read once, on first use."""
+        config = self.config
+        return prepare(
+            config.data, seed=config.seed, folder=config.folder, data_root=self.data_root
+        )
+
+    @property
+    def fingerprint(self) -> str:
+        """Identity of the data and its preparation."""
+        return self.data.fingerprint
+
+    @property
+    def _n_ids(self) -> int:
+        """Count token ids: padding, out-of-vocabulary, and the words that there are."""
+        words = self.data.words
+        return self.config.data.vocabulary if words is None else len(words) + 2
+
+    def __call__(self, trial: TrialLike) -> float:
+        """Train one model.
+
+        Args:
+            trial: Proposes the hyperparameters and takes the reports.
+
+        Returns:
+            The metric on the whole validation set at the end of the epoch where it was best.
+
+        Raises:
+            optuna.TrialPruned: The trial was not worth finishing.
+            TrialFailedError: The training diverged.
+        """
+        params = self.config.space.suggest(trial)
+        pruning = PruningCallback(trial, self.config.metric)
+        result = fit(
+            params,
+            self.data.train,
+            self.data.validation,
+            vocabulary=self._n_ids,
+            n_classes=len(self.data.classes),
+            epochs=self.config.budget.epochs,
+            seed=self.config.seed,
+            metric=self.config.metric,
+            callbacks=[pruning, *self.callbacks()],
+        )
+        trial.set_user_attr("n_parameters", result.n_parameters)
+        trial.set_user_attr("training_seconds", round(result.seconds, 3))
+        if pruning.pruned or math.isnan(result.value):
+            raise optuna.TrialPruned
+        trial.set_user_attr("best_epoch", result.best_epoch)
+        for name, value in result.metrics.items():
+            trial.set_user_attr(name, value)
+        return result.value

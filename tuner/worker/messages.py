@@ -1,0 +1,121 @@
+"""What worker and trainer say to each other: frozen values, as lines of JSON on their own pipe."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import IO, Any, TypeAlias
+
+from tuner.space import Scalar
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepare:
+    """To the trainer: what study it will train for."""
+
+    #: `StudyConfig.to_json()`.
+    config: str
+    #: Folder in which relative data paths are looked up first.
+    data_root: str | None
+    #: Threads that training may use.
+    threads: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train:
+    """To the trainer: train one trial."""
+
+    #: Proof of the lease; every answer carries it.
+    token: int
+    #: Trial number.
+    number: int
+    #: All hyperparameters.
+    params: Mapping[str, Scalar]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stop:
+    """To the trainer: end the trial that runs."""
+
+    #: Which one.
+    token: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ready:
+    """From the trainer: the data is prepared."""
+
+    #: Identity of the data and its preparation; empty where the objective has none.
+    fingerprint: str
+    #: What trains: ``cpu`` or a GPU's name.
+    device: str
+    #: Things a person should know about the data.
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reported:
+    """From the trainer: one evaluation."""
+
+    #: Which trial.
+    token: int
+    #: When, in parts of an epoch.
+    step: int
+    #: The metric.
+    value: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finished:
+    """From the trainer: the trial ran to its end, or was stopped."""
+
+    #: Which trial.
+    token: int
+    #: The objective; None where it was stopped.
+    value: float | None
+    #: Facts about the trial.
+    attributes: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failed:
+    """From the trainer: this trial gives no value, the next one may."""
+
+    #: Which trial.
+    token: int
+    #: One word: ``diverged``, or the name of an unexpected exception.
+    reason: str
+    #: What happened.
+    message: str
+    #: Whether the trial itself is to blame, which the sampler should learn.
+    infeasible: bool
+    #: Facts about the trial.
+    attributes: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unusable:
+    """From the trainer: the study cannot be trained here at all; a person must act."""
+
+    #: What to do.
+    message: str
+
+
+Message: TypeAlias = Prepare | Train | Stop | Ready | Reported | Finished | Failed | Unusable
+_KINDS: dict[str, type[Any]] = {
+    kind.__name__: kind
+    for kind in (Prepare, Train, Stop, Ready, Reported, Finished, Failed, Unusable)
+}
+
+
+def write_message(file: IO[bytes], message: Message) -> None:
+    """Send one message."""
+    line = json.dumps([type(message).__name__, asdict(message)], default=list)
+    file.write(line.encode() + b"\n")
+    file.flush()
+
+
+def parse_message(line: bytes) -> Message:
+    """Read what `write_message` sent."""
+    kind, fields = json.loads(line)
+    message: Message = _KINDS[kind](**fields)
+    return message
