@@ -12,6 +12,10 @@ Probabilities = npt.NDArray[np.float32]
 Direction = Literal["maximize", "minimize"]
 
 
+#: Evaluations in the first epoch, the one at its end included; a step is such a part of an epoch.
+STEPS_PER_EPOCH = 4
+
+
 @dataclass(frozen=True, kw_only=True)
 class Metric:
     """One way to judge predictions."""
