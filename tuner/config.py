@@ -12,6 +12,7 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    ValidationInfo,
     field_serializer,
     field_validator,
     model_validator,
@@ -36,7 +37,7 @@ class _Table(BaseModel):
 class DataConfig(_Table):
     """The ``[data]`` table: which examples a study learns from."""
 
-    source: str
+    source: Annotated[str, Field(min_length=1)]
     """``"demo"``, ``"imdb"``, or a file or folder."""
     path: str | None = None
     """For ``source = "imdb"``: an ``imdb.npz`` at hand, instead of downloading it."""
@@ -55,14 +56,16 @@ class DataConfig(_Table):
     validation: Annotated[float, Field(gt=0, lt=1)] = 0.2
     """Share of the examples that judge the trials."""
 
-    @model_validator(mode="after")
-    def _path_belongs_to_imdb(self) -> Self:
-        if self.path is not None and self.source != "imdb":
+    @field_validator("path")
+    @classmethod
+    def _path_belongs_to_imdb(cls, value: str | None, info: ValidationInfo) -> str | None:
+        source = info.data.get("source", "imdb")  # a bad source has its own message
+        if value is not None and source != "imdb":
             raise ValueError(
-                f'path: only `source = "imdb"` takes it. Received source = {self.source!r}; '
+                f'only `source = "imdb"` takes a path. Received source = {source!r}; '
                 f"name a file or folder in `source` itself."
             )
-        return self
+        return value
 
 
 class BudgetConfig(_Table):
@@ -132,7 +135,10 @@ class StudyConfig(_Table):
             return value
         if not isinstance(value, Mapping):
             raise ValueError(f"expected a table of hyperparameters. Received {value!r}.")  # noqa: TRY004 - pydantic collects ValueErrors
-        return parse_space(value)
+        try:
+            return parse_space(value)
+        except ConfigError as error:
+            raise ValueError(str(error)) from error  # so that pydantic goes on and finds the rest
 
     @field_serializer("space")
     def _write_space(self, space: Space) -> dict[str, object]:
@@ -172,9 +178,10 @@ class StudyConfig(_Table):
         if size is None or size == self.budget.trials:
             return ()
         if size < self.budget.trials:
+            points, trials = ("point", "trial") if size == 1 else ("points", "trials")
             return (
-                f"The space has {size} points and budget.trials is {self.budget.trials}: the study "
-                f"ends after {size} trials, each point once.",
+                f"The space has {size} {points} and budget.trials is {self.budget.trials}: the "
+                f"study ends after {size} {trials}, each point once.",
             )
         if self.sampler.name == "grid":
             return (
@@ -209,11 +216,17 @@ def load_study_file(path: Path, overrides: Sequence[str] = ()) -> tuple[StudyCon
         ConfigError: With file and key, what was received, what was expected.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # some editors begin with a byte-order mark
     except FileNotFoundError as error:
         raise ConfigError(f"{path}: no such study file.{_near_files(path)}") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read as UTF-8 text: {error}.") from error
+    except OSError as error:
+        raise ConfigError(
+            f"{path}: cannot be read: {error.strerror}. Expected a study file in TOML."
+        ) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"{path}: not UTF-8 text: {error.reason} at byte {error.start}. Save it as UTF-8."
+        ) from error
     try:
         raw: dict[str, Any] = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -223,14 +236,15 @@ def load_study_file(path: Path, overrides: Sequence[str] = ()) -> tuple[StudyCon
     storage = raw.pop("storage", None)
     if storage is not None and not isinstance(storage, str):
         raise ConfigError(f"{path}: storage: expected a URL in quotes. Received {storage!r}.")
+    if "folder" in raw:  # a field of ours, not a key of the file
+        known = ", ".join(_known_keys(()))
+        raise ConfigError(f"{path}: folder: unknown key. Expected some of: {known}.")
     raw.setdefault("name", path.stem)
     try:
         config = StudyConfig.model_validate(raw | {"folder": str(path.parent.resolve())})
     except ValidationError as error:
         lines = [f"{path}: {line}" for line in _explain(error)]
         raise ConfigError("\n".join(lines)) from error
-    except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from error
     return config, storage
 
 
@@ -248,7 +262,7 @@ _PATH_KEYS = {"data.source", "data.path", "data.test"}
 def _apply(raw: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     parts = key.strip().split(".")
-    if not equals or not all(parts):
+    if not equals or not all(parts) or not text.strip():
         raise ConfigError(
             f"--set {override}: expected key=value, such as budget.trials=6 or space.units=[32,64]."
         )
@@ -257,12 +271,17 @@ def _apply(raw: dict[str, Any], override: str) -> None:
     except tomllib.TOMLDecodeError:
         value = text.strip()  # bare text, so that a shell needs no quotes inside quotes
     if key.strip() in _PATH_KEYS and isinstance(value, str) and value not in {"imdb", "demo"}:
-        value = str(Path(value).resolve())
+        value = str(Path(value).expanduser().resolve())
     table = raw
-    for part in parts[:-1]:
-        table = table.setdefault(part, {})
-        if not isinstance(table, dict):
-            raise ConfigError(f"--set {override}: {part} is not a table in the study file.")
+    for i, part in enumerate(parts[:-1], start=1):
+        inner = table.setdefault(part, {})
+        if not isinstance(inner, dict):
+            outer = ".".join(parts[:i])
+            raise ConfigError(
+                f"--set {override}: {outer} is {inner!r} in the study file, not a table. "
+                f"Set the whole of it: --set {outer}=..."
+            )
+        table = inner
     table[parts[-1]] = value
 
 
@@ -275,7 +294,9 @@ _EXPECTED = {
     "model_type": "a table",
     "model_attributes_type": "a table",
     "dict_type": "a table",
+    "string_too_short": "text that is not empty",
 }
+_LIMITS = {"greater_than", "greater_than_equal", "less_than", "less_than_equal"}
 
 
 def _explain(error: ValidationError) -> list[str]:
@@ -296,7 +317,7 @@ def _explain(error: ValidationError) -> list[str]:
                 lines.append(f"{key}: missing. {_purpose(item['loc'])}")
             case "value_error":
                 message = item["msg"].removeprefix("Value error, ")
-                lines.append(f"{key}: {message}" if key else message)
+                lines.append(f"{key}: {message}" if key and not _has_key(message, key) else message)
             case "literal_error":
                 known = list(_literals(item["loc"]))
                 names = ", ".join(known)
@@ -304,15 +325,21 @@ def _explain(error: ValidationError) -> list[str]:
                 lines.append(f"{key}: expected one of: {names}. {received}.{hint}")
             case "string_pattern_mismatch":
                 lines.append(
-                    f"{key}: expected letters, digits, '.', '_' and '-', starting with a letter or "
-                    f"digit. {received}."
+                    f"{key}: expected up to 128 letters, digits, '.', '_' and '-', starting with a "
+                    f"letter or digit. {received}. A file without a name takes its own."
                 )
             case other:
                 expected = _EXPECTED.get(other) or re.sub(
                     r"^Input should be (a )?(valid )?", "", item["msg"]
                 )
+                if other in _LIMITS:
+                    expected = f"a number {expected}"
                 lines.append(f"{key}: expected {expected}. {received}.")
     return lines
+
+
+def _has_key(message: str, key: str) -> bool:
+    return message.startswith((f"{key}.", f"{key}:"))
 
 
 def _model_at(location: Sequence[int | str]) -> type[BaseModel]:

@@ -13,9 +13,10 @@ from sqlalchemy import Float, Row, Select, and_, asc, cast, desc, func, select
 from sqlalchemy.orm import Session, aliased
 
 from tuner.errors import InputError, NoUsableTrialError
-from tuner.space import Scalar
+from tuner.space import Fixed, Scalar
 from tuner.storage import Database, SlotCounts, StoredStudy
 from tuner.storage.schema import SLOTS, epoch_seconds
+from tuner.storage.slots import count_slots
 
 State = Literal["running", "complete", "pruned", "failed", "waiting"]
 _STATES: dict[TrialState, State] = {
@@ -140,7 +141,7 @@ def best_trials(database: Database, study: StoredStudy, *, top: int) -> tuple[Tr
     """
     with database.transaction() as session:
         rows = _best(session, study, top)
-        counts = _counts(session, study) if not rows else None
+        counts = count_slots(session, study.study_id) if not rows else None
     if counts is not None:
         told = f"{counts.done} of {counts.total} slots are done and {counts.held} held"
         way_out = (
@@ -203,7 +204,7 @@ def progress(database: Database, study: StoredStudy) -> Progress:
     ).where(models.TrialModel.study_id == study.study_id)
     running = _select_trials(study).where(models.TrialModel.state == TrialState.RUNNING)
     with database.transaction() as session:
-        slots = _counts(session, study)
+        slots = count_slots(session, study.study_id)
         by_state = {_STATES[state]: count for state, count in session.execute(states)}
         started, _ended = session.execute(span).one()
         rows = session.execute(running.order_by(models.TrialModel.number)).all()
@@ -222,18 +223,6 @@ def progress(database: Database, study: StoredStudy) -> Progress:
         running=tuple(_trial_row(row) for row in rows),
         per_hour=per_hour,
         eta_seconds=eta,
-    )
-
-
-def _counts(session: Session, study: StoredStudy) -> SlotCounts:
-    statement = (
-        select(SLOTS.c.state, func.count())
-        .where(SLOTS.c.study_id == study.study_id)
-        .group_by(SLOTS.c.state)
-    )
-    found: dict[str, int] = dict(session.execute(statement).tuples().all())
-    return SlotCounts(
-        free=found.get("free", 0), held=found.get("held", 0), done=found.get("done", 0)
     )
 
 
@@ -324,6 +313,4 @@ def table_columns(study: StoredStudy, rows: Sequence[TrialRow]) -> list[str]:
 
 
 def _fixed(study: StoredStudy) -> set[str]:
-    from tuner.space import Fixed
-
     return {p.name for p in study.config.space.parameters if isinstance(p.domain, Fixed)}

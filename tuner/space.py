@@ -3,6 +3,7 @@
 import difflib
 import itertools
 import json
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Protocol, TypeAlias
@@ -107,7 +108,10 @@ class Parameter:
 
     def active(self, values: Mapping[str, Scalar]) -> bool:
         """Say whether the parameter counts, given the values of the unconditional ones."""
-        return all(values[other] in allowed for other, allowed in self.when.items())
+        return all(
+            any(_same(values[other], value) for value in allowed)
+            for other, allowed in self.when.items()
+        )
 
     def to_value(self) -> object:
         """Give back the form of a study file, as JSON types."""
@@ -195,6 +199,21 @@ class Space:
                 chosen: Point = {parameter.name: value}
                 yield from self._points(i + 1, values | chosen, drawn | chosen)
 
+    def default_point(self) -> Point:
+        """Give the first guess: the defaults, and the middle of a domain that has not its default.
+
+        Returns:
+            Values of the tuned parameters that count, as `points` gives them.
+        """
+        values: Point = {}
+        drawn: Point = {}
+        for parameter in self.parameters:
+            if parameter.active(self._with_defaults(values)):
+                values[parameter.name] = _default(parameter)
+                if not isinstance(parameter.domain, Fixed):
+                    drawn[parameter.name] = values[parameter.name]
+        return drawn
+
     def size(self) -> int | None:
         """Count the points; None where there are more than `MAX_FINITE_POINTS`."""
         bound = 1
@@ -222,7 +241,7 @@ class Space:
         for name, value in point.items():
             received = f"Received {name}={value!r}."
             if name not in known:
-                tuned = ", ".join(known)
+                tuned = ", ".join(n for n, p in known.items() if not isinstance(p.domain, Fixed))
                 hint = suggestion(name, known)
                 raise ConfigError(
                     f"{name}: is not in this study's space.{hint} Expected some of: {tuned}. "
@@ -234,8 +253,9 @@ class Space:
             if not contains(domain, value):
                 raise ConfigError(f"{name}: expected {describe(domain)}. {received}")
             for other, allowed in known[name].when.items():
-                if point.get(other, _fixed_value(known[other])) not in allowed:
-                    words = " or ".join(f"{other}={v}" for v in allowed)
+                given = point.get(other, _fixed_value(known[other]))
+                if given is None or not any(_same(given, v) for v in allowed):
+                    words = " or ".join(f"{other}={v!r}" for v in allowed)
                     raise ConfigError(
                         f"{name}: counts only with {words}; give that too. {received}"
                     )
@@ -249,22 +269,50 @@ def _fixed_value(parameter: Parameter) -> Scalar | None:
     return parameter.domain.value if isinstance(parameter.domain, Fixed) else None
 
 
-def contains(domain: Choice | Range, value: Scalar) -> bool:
-    """Say whether a value lies in a domain; whole numbers also count as floats, booleans never."""
+def contains(domain: Fixed | Choice | Range, value: Scalar) -> bool:
+    """Say whether a value lies in a domain; a whole number also counts as a float, no float whole.
+
+    Booleans are no numbers.
+    """
+    if isinstance(domain, Fixed):
+        return contains(Choice(choices=(domain.value,)), value)
     if isinstance(domain, Choice):
         return any(
-            value == c and isinstance(value, bool) == isinstance(c, bool) for c in domain.choices
+            _same(value, c) and (isinstance(c, float) or not isinstance(value, float))
+            for c in domain.choices
         )
     if isinstance(value, bool | str) or not domain.low <= value <= domain.high:
         return False
-    if isinstance(domain.low, int) and isinstance(domain.high, int) and domain.step is not None:
-        return isinstance(value, int) and (value - domain.low) % domain.step == 0
+    if isinstance(domain.low, int) and isinstance(domain.high, int):
+        return isinstance(value, int) and (value - domain.low) % (domain.step or 1) == 0
     return domain.step is None or near_whole((value - domain.low) / domain.step)
 
 
+def matches(point: Mapping[str, Scalar], values: Mapping[str, Scalar]) -> bool:
+    """Say whether a point has all the values, but for the rounding of steps."""
+    return all(name in point and _same(point[name], value) for name, value in values.items())
+
+
+def _same(one: Scalar, other: Scalar) -> bool:
+    if isinstance(one, bool | str) or isinstance(other, bool | str):
+        return type(one) is type(other) and one == other
+    return math.isclose(one, other, rel_tol=1e-12)
+
+
 def point_key(point: Mapping[str, Scalar]) -> str:
-    """Write a point so that equal points are equal text."""
-    return json.dumps(dict(point), sort_keys=True)
+    """Write a point so that equal points are equal text.
+
+    Samplers reach the values of a stepped range by other roundings than `Space.points`, so that
+    0.1 + 2 * 0.1 is also 0.3, and a person's 0 is 0.0.
+    """
+    return json.dumps({name: _tidy(value) for name, value in point.items()}, sort_keys=True)
+
+
+def _tidy(value: Scalar) -> Scalar:
+    if not isinstance(value, float):
+        return value
+    rounded = float(f"{value:.12g}")
+    return int(rounded) if rounded.is_integer() else rounded
 
 
 def describe(domain: Fixed | Choice | Range) -> str:
@@ -276,7 +324,10 @@ def describe(domain: Fixed | Choice | Range) -> str:
             return "one of " + ", ".join(repr(c) for c in choices)
         case Range(low=low, high=high, step=step, log=log):
             stepped = f" in steps of {step}" if step not in (None, 1) else ""
-            return f"a number from {low} to {high}{stepped}{' (log)' if log else ''}"
+            kind = (
+                "a whole number" if isinstance(low, int) and isinstance(high, int) else "a number"
+            )
+            return f"{kind} from {low} to {high}{stepped}{' (log)' if log else ''}"
 
 
 def _draw(trial: Suggester, parameter: Parameter) -> Scalar:
@@ -292,6 +343,21 @@ def _draw(trial: Suggester, parameter: Parameter) -> Scalar:
             return trial.suggest_float(parameter.name, low, high, step=step, log=log)
 
 
+def _default(parameter: Parameter) -> Scalar:
+    domain, default = parameter.domain, DEFAULTS[parameter.name]
+    if isinstance(domain, Fixed):
+        return domain.value
+    if contains(domain, default):
+        return default
+    if isinstance(domain, Choice):
+        return domain.choices[len(domain.choices) // 2]
+    low, high = domain.low, domain.high
+    middle = math.sqrt(low * high) if domain.log else (low + high) / 2
+    if domain.step is not None:
+        middle = round(low + round((middle - low) / domain.step) * domain.step, 12)
+    return round(middle) if isinstance(low, int) else middle
+
+
 def _count(domain: Fixed | Choice | Range) -> int | None:
     match domain:
         case Fixed():
@@ -300,6 +366,8 @@ def _count(domain: Fixed | Choice | Range) -> int | None:
             return len(choices)
         case Range(low=int(), high=int()):
             return int((domain.high - domain.low) // (domain.step or 1)) + 1
+        case Range(low=low, high=high) if low == high:
+            return 1
         case Range(step=step):
             return None if step is None else round((domain.high - domain.low) / step) + 1
 
@@ -312,7 +380,7 @@ def _members(domain: Choice | Range) -> Iterator[Scalar]:
     step = domain.step or 1
     for i in range(n_values):
         value = domain.low + i * step
-        yield value if isinstance(value, int) else min(round(value, 12), domain.high)
+        yield value if isinstance(value, int) else min(float(f"{value:.12g}"), domain.high)
 
 
 def suggestion(word: str, known: Any) -> str:

@@ -1,5 +1,6 @@
 """Read the ``[space]`` table of a study file into a `Space`, and explain a bad one."""
 
+import json
 import math
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -24,6 +25,8 @@ from tuner.space import (
 
 _FIELDS = GRUParams.model_fields
 _TABLE_KEYS = {"low", "high", "step", "log", "choices", "value", "when"}
+_LIMITS = {"greater_than", "greater_than_equal", "less_than", "less_than_equal"}
+_KINDS = {"int_type": "a whole number", "float_type": "a number", "bool_type": "true or false"}
 
 
 def parse_space(raw: Mapping[str, object]) -> Space:
@@ -49,12 +52,16 @@ def _check_condition(
     name: str, other: str, allowed: tuple[Scalar, ...], by_name: Mapping[str, Parameter]
 ) -> None:
     key = f"space.{name}.when"
+    if other == name:
+        raise ConfigError(f"{key}: {name!r} cannot depend on itself. Name another parameter.")
     if other not in by_name:
-        known = ", ".join(n for n, p in by_name.items() if n != name and not p.when)
-        raise ConfigError(
-            f"{key}: the condition is on {other!r}, which is not in [space]. Expected one of: "
-            f"{known}.{suggestion(other, by_name)}"
-        )
+        known = [n for n, p in by_name.items() if n != name and not p.when]
+        hint = suggestion(other, known)
+        if hint or other not in _FIELDS:
+            mend = f"Expected one of: {', '.join(known)}.{hint}" if known else "Drop the condition."
+        else:
+            mend = f"Add {other} to [space], such as {other} = [{_example(allowed)}]."
+        raise ConfigError(f"{key}: the condition is on {other!r}, which is not in [space]. {mend}")
     if by_name[other].when:
         raise ConfigError(
             f"{key}: {other!r} is conditional itself. Expected a condition on a parameter that "
@@ -62,8 +69,7 @@ def _check_condition(
         )
     domain = by_name[other].domain
     for value in allowed:
-        possible = value == domain.value if isinstance(domain, Fixed) else contains(domain, value)
-        if not possible:
+        if not contains(domain, value):
             raise ConfigError(
                 f"{key}: {other} is never {value!r}. Expected {describe(domain)}. "
                 f"Received {other} = {value!r}."
@@ -84,19 +90,28 @@ def _parse_parameter(name: str, raw: object) -> Parameter:
                 f"{key}.{unknown[0]}: unknown key.{suggestion(unknown[0], _TABLE_KEYS)} "
                 f"A range has low, high and perhaps step, log, when."
             )
+        forms = [k for k in ("value", "choices") if k in raw]
+        if forms and (others := sorted(set(raw) - {forms[0], "when"})):
+            raise ConfigError(
+                f"{key}: {forms[0]} and {others[0]} exclude each other. Expected value, or choices, "
+                f"or low and high. Received {raw!r}. Drop one of them."
+            )
         when = _parse_when(key, raw.get("when", {}))
     return Parameter(name=name, domain=_parse_domain(name, raw), when=when)
 
 
 def _parse_when(key: str, raw: object) -> dict[str, tuple[Scalar, ...]]:
-    if not isinstance(raw, dict) or not all(
-        isinstance(v, bool | int | float | str | list) for v in raw.values()
-    ):
+    when: dict[str, tuple[Scalar, ...]] = {}
+    for other, value in raw.items() if isinstance(raw, dict) else ():
+        values = value if isinstance(value, list) else [value]
+        if values and all(isinstance(v, bool | int | float | str) for v in values):
+            when[other] = tuple(values)
+    if not isinstance(raw, dict) or len(when) < len(raw):
         raise ConfigError(
             f"{key}.when: expected a table such as {{ layers = 2 }} or {{ layers = [2, 3] }}. "
             f"Received {raw!r}."
         )
-    return {other: tuple(v) if isinstance(v, list) else (v,) for other, v in raw.items()}
+    return when
 
 
 def _parse_domain(name: str, raw: object) -> Fixed | Choice | Range:
@@ -157,9 +172,10 @@ def _parse_range(name: str, raw: Mapping[str, object]) -> Range:
         raise ConfigError(f"{key}.step: expected a whole number. Received {step}.")
     if step is not None and not near_whole((high - low) / step):
         reached = low + math.floor((high - low) / step) * step
+        mends = [round(end, 12) for end in (reached, reached + step) if _allowed(name, end)]
         raise ConfigError(
             f"{key}: steps of {step} from {low} miss high = {high}. "
-            f"Use high = {round(reached, 12)} or {round(reached + step, 12)}."
+            f"Use high = {' or '.join(str(end) for end in mends)}."
         )
     return (
         Range(low=float(low_checked), high=float(high_checked), step=step, log=log)
@@ -169,9 +185,21 @@ def _parse_range(name: str, raw: Mapping[str, object]) -> Range:
 
 
 def _number(value: object, key: str) -> int | float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not -1e300 < value < 1e300:
         raise ConfigError(f"{key}: expected a number. Received {value!r} ({type(value).__name__}).")
     return value
+
+
+def _example(values: tuple[Scalar, ...]) -> str:
+    return ", ".join(json.dumps(value) for value in values)
+
+
+def _allowed(name: str, value: object) -> bool:
+    try:
+        _check(name, value, name)
+    except ConfigError:
+        return False
+    return True
 
 
 def _check(name: str, value: object, key: str) -> Scalar:
@@ -184,7 +212,10 @@ def _check(name: str, value: object, key: str) -> Scalar:
             value
         )
     except ValidationError as error:
-        expected = error.errors()[0]["msg"].removeprefix("Input should be ")
+        item = error.errors()[0]
+        expected = _KINDS.get(item["type"]) or item["msg"].removeprefix("Input should be ")
+        if item["type"] in _LIMITS:
+            expected = f"a number {expected}"
         raise ConfigError(
             f"{key}: expected {expected}. Received {value!r} ({type(value).__name__})."
         ) from error

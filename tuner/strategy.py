@@ -18,11 +18,8 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from tuner.config import PrunerName, SamplerName, StudyConfig
 from tuner.errors import InputError
-from tuner.metrics import Direction
-from tuner.space import GRUParams, Scalar, Space, point_key
-
-#: Reports in the first epoch; afterwards one an epoch. Steps count in such parts of an epoch.
-REPORTS_IN_FIRST_EPOCH = 4
+from tuner.metrics import STEPS_PER_EPOCH, Direction
+from tuner.space import GRUParams, Scalar, Space, matches, point_key
 
 
 def make_sampler(name: SamplerName, *, space: Space, seed: str) -> BaseSampler:
@@ -121,12 +118,20 @@ def propose(
     left = [
         point
         for point in config.space.points()
-        if point_key(point) not in taken and planned.items() <= point.items()
+        if point_key(point) not in taken and matches(point, planned)
     ]
     if not left:
-        raise InputError(f"Slot {slot}: no point of the space is left with {dict(planned)}.")
+        fitting = f"every point with {_words(planned)}" if planned else "every point of the space"
+        raise InputError(
+            f"Slot {slot}: {fitting} is a trial already. Expected one that is left: enqueue other "
+            f"values, or start another study with a wider space."
+        )
     chosen = random.Random(f"{config.seed}/{slot}").choice(left)  # noqa: S311 - no secret
     return _sample(storage, config, str(slot), chosen)
+
+
+def _words(values: Mapping[str, Scalar]) -> str:
+    return ", ".join(f"{name}={value!r}" for name, value in values.items())
 
 
 def _sample(
@@ -170,7 +175,7 @@ class RungRule:
     """
 
     #: Step of the first rung: one whole epoch, since earlier reports of small data are noise.
-    first: int = REPORTS_IN_FIRST_EPOCH
+    first: int = STEPS_PER_EPOCH
     #: One in so many goes on; each rung is so many times later than the one before.
     factor: int = 3
 

@@ -4,9 +4,8 @@ from pathlib import Path
 
 from tuner.cli.studies import StudyFile, data_root
 from tuner.config import StudyConfig
-from tuner.data.sources import read
+from tuner.data import Summary, describe, read
 from tuner.data.split import split
-from tuner.data.summary import Summary, describe
 from tuner.space import Fixed
 from tuner.space import describe as in_words
 from tuner.storage import shown

@@ -9,10 +9,10 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from tuner.metrics import STEPS_PER_EPOCH
 from tuner.results import Progress, TrialDetails, TrialRow, table_columns
 from tuner.storage import StoredStudy
 
-STEPS_PER_EPOCH = 4
 _COLOURS = {"complete": "green", "pruned": "yellow", "failed": "red", "running": "cyan"}
 
 

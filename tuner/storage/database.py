@@ -51,10 +51,7 @@ class Database:
             _check_file(Path(parsed.database or ""), create=create)
         plain = parsed.render_as_string(hide_password=False)
         kwargs = _engine_kwargs(parsed)
-        with translated(url):
-            engine = sqlalchemy.create_engine(plain, **kwargs)
-            if parsed.get_backend_name() == "sqlite":
-                event.listen(engine, "connect", _set_pragmas)
+        with translated(url), _engine(plain, kwargs) as engine:
             if create:
                 create_tables(engine, plain, kwargs)
             elif not is_created(engine):
@@ -65,9 +62,10 @@ class Database:
                 )
             _check_version(engine)
             storage = RDBStorage(plain, engine_kwargs=kwargs, skip_table_creation=True)
-            if parsed.get_backend_name() == "sqlite":
-                event.listen(storage.engine, "connect", _set_pragmas)
-            engine.dispose()
+        storage.remove_session()
+        storage.engine.dispose()  # connections from here on get the settings below
+        if parsed.get_backend_name() == "sqlite":
+            event.listen(storage.engine, "connect", _set_pragmas)
         return cls(storage.engine, storage)
 
     @property
@@ -131,6 +129,15 @@ def shown(url: str) -> str:
         return make_url(url).render_as_string(hide_password=True)
     except ArgumentError:
         return repr(url.split("@")[-1])
+
+
+@contextlib.contextmanager
+def _engine(url: str, kwargs: dict[str, Any]) -> Iterator[Engine]:
+    engine = sqlalchemy.create_engine(url, **kwargs)
+    try:
+        yield engine
+    finally:
+        engine.dispose()
 
 
 @contextlib.contextmanager

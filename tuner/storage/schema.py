@@ -55,7 +55,7 @@ SLOTS = Table(
     Column("state", Text, nullable=False),  # free, held, done
     Column("trial_id", ForeignKey("trials.trial_id", ondelete="CASCADE"), unique=True),
     Column("planned", Text),  # JSON of values known in advance
-    Column("origin", Text),  # who planned them: grid, enqueued
+    Column("origin", Text),  # who planned them: default, grid, enqueued
     Column("point", Text),  # JSON of all drawn values, in a finite space: no point twice
     Column("params", Text),  # JSON of all hyperparameters, fixed ones included
     Column("token", BigInteger),  # proves the lease
@@ -98,7 +98,9 @@ def create_tables(engine: Engine, url: str, engine_kwargs: dict[str, Any]) -> No
     """Create Optuna's tables and ours where they are missing; safe from many processes at once."""
     with _one_at_a_time(engine):
         METADATA.create_all(engine)
-        RDBStorage(url, engine_kwargs=dict(engine_kwargs)).engine.dispose()  # its version rows
+        storage = RDBStorage(url, engine_kwargs=dict(engine_kwargs))  # writes its version rows
+        storage.remove_session()
+        storage.engine.dispose()
         with engine.begin() as connection:
             if connection.execute(VERSION.select()).first() is None:
                 connection.execute(VERSION.insert().values(version=SCHEMA_VERSION))
@@ -111,7 +113,8 @@ def _create_triggers(connection: Connection) -> None:
     for table in (CONFIGS, SLOTS):
         connection.execute(
             text(
-                f"CREATE TRIGGER IF NOT EXISTS {table.name}_follow AFTER DELETE ON studies BEGIN "
+                f"CREATE TRIGGER IF NOT EXISTS {table.name}_follow "  # noqa: S608 - our own names
+                f"AFTER DELETE ON studies BEGIN "
                 f"DELETE FROM {table.name} WHERE study_id = OLD.study_id; END"
             )
         )

@@ -10,7 +10,7 @@ from typing import Any
 
 from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import and_, func, or_, select, update
+from sqlalchemy import and_, case, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -135,7 +135,11 @@ class Slots:
                     and_(SLOTS.c.state == "held", SLOTS.c.expires_at < epoch_seconds()),
                 ),
             )
-            .order_by(SLOTS.c.trial_id.is_(None), SLOTS.c.slot)
+            .order_by(
+                SLOTS.c.trial_id.is_(None),  # what somebody began
+                case((SLOTS.c.origin == "enqueued", 0), else_=1),  # what somebody asked for
+                SLOTS.c.slot,
+            )
             .limit(1)
             .with_for_update(skip_locked=True)  # SQLite has one writer and ignores it
             .scalar_subquery()
@@ -184,16 +188,8 @@ class Slots:
 
     def counts(self) -> SlotCounts:
         """Count the slots by state."""
-        statement = (
-            select(SLOTS.c.state, func.count())
-            .where(SLOTS.c.study_id == self.study_id)
-            .group_by(SLOTS.c.state)
-        )
         with self.database.transaction() as session:
-            found: dict[str, int] = dict(session.execute(statement).tuples().all())
-        return SlotCounts(
-            free=found.get("free", 0), held=found.get("held", 0), done=found.get("done", 0)
-        )
+            return count_slots(session, self.study_id)
 
     # --- open ----------------------------------------------------------------------------------
 
@@ -345,3 +341,16 @@ class Slots:
             raise LostSlotError(
                 f"Slot {claim.slot} is another worker's now; nothing was written to it."
             )
+
+
+def count_slots(session: Session, study_id: int) -> SlotCounts:
+    """Count a study's slots by state."""
+    statement = (
+        select(SLOTS.c.state, func.count().label("n"))
+        .where(SLOTS.c.study_id == study_id)
+        .group_by(SLOTS.c.state)
+    )
+    found = {row.state: int(row.n) for row in session.execute(statement)}
+    return SlotCounts(
+        free=found.get("free", 0), held=found.get("held", 0), done=found.get("done", 0)
+    )

@@ -91,10 +91,14 @@ def _store_config(session: Session, study_id: int, config: StudyConfig, *, versi
 
 
 def _add_slots(session: Session, study_id: int, config: StudyConfig, *, first: int) -> None:
-    points: Iterable[Point | None] = itertools.repeat(None)
+    plans: Iterable[Point | None] = itertools.repeat(None)
     if config.sampler.name == "grid":
         taken = set(session.scalars(select(SLOTS.c.point).where(SLOTS.c.study_id == study_id)))
-        points = (p for p in config.space.points() if point_key(p) not in taken)
+        plans = (p for p in config.space.points() if point_key(p) not in taken)
+    elif config.sampler.name == "tpe" and first == 0:
+        plans = itertools.chain([config.space.default_point()], plans)
+    origin = "grid" if config.sampler.name == "grid" else "default"
+    finite = config.space.size() is not None
     rows = [
         {
             "study_id": study_id,
@@ -102,11 +106,11 @@ def _add_slots(session: Session, study_id: int, config: StudyConfig, *, first: i
             "state": "free",
             "attempts": 0,
             "expires_at": 0.0,
-            "planned": json.dumps(point) if point is not None else None,
-            "point": point_key(point) if point is not None else None,
-            "origin": "grid" if point is not None else None,
+            "planned": json.dumps(plan) if plan is not None else None,
+            "point": point_key(plan) if plan is not None and finite else None,
+            "origin": origin if plan is not None else None,
         }
-        for slot, point in zip(range(first, config.n_slots), points, strict=False)
+        for slot, plan in zip(range(first, config.n_slots), plans, strict=False)
     ]
     if rows:
         session.execute(insert(SLOTS), rows)

@@ -19,6 +19,7 @@ from optuna.trial import TrialState
 
 import tuner
 from tuner.errors import InputError, LostSlotError, TrainerError, TunerError
+from tuner.metrics import STEPS_PER_EPOCH
 from tuner.storage import (
     LEASE,
     Claim,
@@ -31,7 +32,7 @@ from tuner.storage import (
     TrialEndedOutsideError,
     agree_on_data,
 )
-from tuner.strategy import REPORTS_IN_FIRST_EPOCH, RungRule, make_rule, propose
+from tuner.strategy import RungRule, make_rule, propose
 from tuner.worker.messages import (
     Failed,
     Finished,
@@ -109,7 +110,7 @@ class Worker:
         self.name = f"{socket.gethostname()}:{os.getpid()}"
         self.slots = Slots(database, study.study_id, worker=self.name)
         self.rule: RungRule | None = make_rule(self.config.pruner.name)
-        self.last_step = self.config.budget.epochs * REPORTS_IN_FIRST_EPOCH
+        self.last_step = self.config.budget.epochs * STEPS_PER_EPOCH
         self._trainer: TrainerProcess | None = None
         self._device = ""
         self._failures: list[str] = []  # of the latest trials, in a row

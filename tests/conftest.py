@@ -1,0 +1,134 @@
+"""What all tests share: no settings from outside, real databases, small studies."""
+
+import itertools
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy
+
+from tests import postgres
+from tests.objectives import TOY_STUDY
+from tuner.config import StudyConfig, load_study_file
+from tuner.storage import Database
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+
+_NUMBERS = itertools.count()
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.startswith("TUNER_") and not name.startswith("TUNER_TEST_"):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """URL of a running server; without one a laptop skips and CI fails."""
+    try:
+        with postgres.server() as url:
+            yield url
+    except LookupError as error:
+        if os.environ.get("CI"):
+            pytest.fail(f"{error}: CI must test Postgres")
+        pytest.skip(f"{error}: install Postgres, or set TUNER_TEST_POSTGRES_URL")
+
+
+class Databases:
+    """Makes empty databases of one kind, and copies of one that has the tables already."""
+
+    def __init__(self, folder: Path, server: str | None) -> None:
+        self.folder = folder
+        self.server = sqlalchemy.make_url(server) if server else None
+        self.made: list[str] = []
+        self._template: str | None = None
+
+    def empty(self) -> str:
+        """Give the URL of a database without tables; a SQLite file is not even there."""
+        return self._make(template=None)
+
+    def with_tables(self) -> str:
+        """Give the URL of a database with all tables: copying is quicker than creating."""
+        if self._template is None:
+            self._template = self.empty()
+            Database.open(self._template, create=True).close()
+        return self._make(template=self._template)
+
+    def _make(self, *, template: str | None) -> str:
+        name = f"tuner_test_{os.getpid()}_{next(_NUMBERS)}"
+        if self.server is None:
+            path = self.folder / f"{name}.db"
+            if template is not None:
+                shutil.copyfile(template.removeprefix("sqlite:///"), path)
+            return f"sqlite:///{path}"
+        source = f" TEMPLATE {sqlalchemy.make_url(template).database}" if template else ""
+        self._run(f"CREATE DATABASE {name}{source}")
+        self.made.append(name)
+        return self.server.set(database=name).render_as_string(hide_password=False)
+
+    def drop(self) -> None:
+        """Remove what was made on the server."""
+        for name in self.made:
+            self._run(f"DROP DATABASE {name} WITH (FORCE)")
+
+    def _run(self, statement: str) -> None:
+        engine = sqlalchemy.create_engine(self.server or "", isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            connection.execute(sqlalchemy.text(statement))
+        engine.dispose()
+
+
+@pytest.fixture(scope="session", params=["sqlite", "postgres"])
+def databases(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Databases]:
+    """Each kind of database that tuner promises to support."""
+    server = request.getfixturevalue("postgres_server") if request.param == "postgres" else None
+    made = Databases(tmp_path_factory.mktemp("databases"), server)
+    yield made
+    made.drop()
+
+
+@pytest.fixture
+def empty_url(databases: Databases) -> str:
+    """A fresh, empty database of each kind."""
+    return databases.empty()
+
+
+@pytest.fixture
+def storage_url(databases: Databases) -> str:
+    """A fresh database of each kind with the tables in it."""
+    return databases.with_tables()
+
+
+@pytest.fixture
+def database(storage_url: str) -> Iterator[Database]:
+    """An open database of each kind."""
+    with Database.open(storage_url) as opened:
+        yield opened
+
+
+StudyMaker = Callable[..., StudyConfig]
+
+
+@pytest.fixture
+def toy_file(tmp_path: Path) -> Path:
+    """A study file that tunes a toy."""
+    path = tmp_path / "toy.toml"
+    path.write_text(TOY_STUDY)
+    return path
+
+
+@pytest.fixture
+def toy(toy_file: Path) -> StudyMaker:
+    """Makes toy studies, with settings as `--set` takes them."""
+
+    def make(*settings: str) -> StudyConfig:
+        return load_study_file(toy_file, settings)[0]
+
+    return make

@@ -1,0 +1,112 @@
+"""Objectives without TensorFlow, for tests of everything around the training."""
+
+import math
+import os
+import signal
+import threading
+import time
+from typing import Any
+
+from tuner.config import StudyConfig
+from tuner.errors import InputError, TrialFailedError
+from tuner.worker.messages import Prepare
+from tuner.worker.trainer import Equipment
+
+#: What `TOY_STUDY` tunes, drawn by name as the GRU objective would.
+TOY_STUDY = """
+name   = "toy"
+metric = "val_accuracy"
+
+[data]
+source = "demo"
+
+[budget]
+trials = 6
+epochs = 3
+
+[space]
+learning_rate = { low = 1e-4, high = 1.0, log = true }
+dropout       = { low = 0.0, high = 0.9 }
+"""
+
+
+def quadratic(prepare: Prepare, _stop: threading.Event) -> Equipment:
+    """A smooth hill with its top, 1, at learning_rate 0.01 and dropout 0.3."""
+    space = StudyConfig.from_json(prepare.config).space
+
+    def objective(trial: Any) -> float:
+        params = space.suggest(trial)
+        off = (math.log10(params.learning_rate) + 2) / 2
+        value = 1 - off**2 - (params.dropout - 0.3) ** 2
+        trial.set_user_attr("off", off)
+        return value
+
+    return Equipment(objective=objective, fingerprint="quadratic")
+
+
+def reporting(prepare: Prepare, stop: threading.Event) -> Equipment:
+    """Three epochs of reports that rise towards 1 - dropout; slow enough to be stopped."""
+    config = StudyConfig.from_json(prepare.config)
+
+    def objective(trial: Any) -> float:
+        params = config.space.suggest(trial)
+        for step in (1, 2, 3, 4, 8, 12):
+            if stop.wait(0.02):
+                return math.nan
+            trial.report((1 - params.dropout) * step / 12, step)
+        return 1 - params.dropout
+
+    return Equipment(objective=objective, fingerprint="reporting")
+
+
+def sleeping(prepare: Prepare, stop: threading.Event) -> Equipment:
+    """Trains for ever, reporting every tenth of a second."""
+    config = StudyConfig.from_json(prepare.config)
+
+    def objective(trial: Any) -> float:
+        config.space.suggest(trial)
+        for step in range(1, 100_000):
+            if stop.wait(0.1):
+                break
+            trial.report(0.5, step)
+        return 0.5
+
+    return Equipment(objective=objective)
+
+
+def diverging(prepare: Prepare, _stop: threading.Event) -> Equipment:
+    """Diverges above a learning rate of 0.01."""
+    config = StudyConfig.from_json(prepare.config)
+
+    def objective(trial: Any) -> float:
+        params = config.space.suggest(trial)
+        if params.learning_rate > 0.01:
+            raise TrialFailedError("the loss is nan", reason="diverged")
+        return params.learning_rate
+
+    return Equipment(objective=objective)
+
+
+def buggy(_prepare: Prepare, _stop: threading.Event) -> Equipment:
+    """Fails like wrong model code does."""
+
+    def objective(_trial: Any) -> float:
+        raise ZeroDivisionError("a bug in the model")
+
+    return Equipment(objective=objective)
+
+
+def dying(_prepare: Prepare, _stop: threading.Event) -> Equipment:
+    """Dies like a process that runs out of memory."""
+
+    def objective(_trial: Any) -> float:
+        time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGKILL)
+        return 0.0
+
+    return Equipment(objective=objective)
+
+
+def without_data(_prepare: Prepare, _stop: threading.Event) -> Equipment:
+    """Finds no data, as on a machine without it."""
+    raise InputError("reviews.csv: no such file")
