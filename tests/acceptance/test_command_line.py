@@ -1,0 +1,308 @@
+"""The command line as a person uses it: real processes, real tiny trainings."""
+
+import csv
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+TINY = """
+name   = "tiny"
+metric = "val_accuracy"
+
+[data]
+source     = "demo"
+examples   = 120
+vocabulary = 300
+
+[budget]
+trials = 3
+epochs = 1
+
+[space]
+learning_rate = { low = 1e-3, high = 1e-1, log = true }
+units         = [2, 4]
+embedding     = 4
+bidirectional = false
+pooling       = "max"
+max_length    = 16
+"""
+
+Tuner = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def command(*words: str) -> list[str]:
+    return [sys.executable, "-m", "tuner", *words]
+
+
+def environment(storage: str | None) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("TUNER_")}
+    return kept | ({"TUNER_STORAGE": storage} if storage else {})
+
+
+@pytest.fixture
+def study_file(tmp_path: Path) -> Path:
+    path = tmp_path / "tiny.toml"
+    path.write_text(TINY)
+    return path
+
+
+@pytest.fixture
+def sqlite(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path / 'studies.db'}"
+
+
+def call(*words: str | Path, storage: str | None, cwd: Path = ROOT) -> Any:
+    return subprocess.run(
+        command(*map(str, words)),
+        capture_output=True,
+        text=True,
+        env=environment(storage),
+        cwd=cwd,
+        timeout=240,
+    )
+
+
+def data(*words: str | Path, storage: str) -> Any:
+    done = call(*words, storage=storage)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_a_study_file_becomes_a_best_model_that_every_command_can_tell_of(
+    empty_url: str, study_file: Path
+) -> None:
+    done = call("run", study_file, "--workers", "2", storage=empty_url)
+
+    assert done.returncode == 0, done.stderr
+    assert "Best of 'tiny': trial" in done.stdout
+    assert "[space]\n" in done.stdout
+    assert "Created study 'tiny'" in done.stderr
+    best = data("best", "tiny", "--format", "json", storage=empty_url)
+    assert best.keys() == {"number", "value", "params"}
+    assert best["params"]["embedding"] == 4  # fixed values belong to the answer
+    top = data("best", study_file, "--top", "5", "--format", "json", storage=empty_url)
+    assert top[0] == best
+    assert [row["value"] for row in top] == sorted((r["value"] for r in top), reverse=True)
+    status = data("status", "tiny", "--format", "json", storage=empty_url)
+    assert (status["budget"], status["done"], status["held"]) == (3, 3, 0)
+    assert data("list", "--format", "json", storage=empty_url)["name"] == "tiny"
+    shown = data("show", "tiny", str(best["number"]), "--format", "json", storage=empty_url)
+    assert [report["step"] for report in shown["reports"]] == [1, 2, 3, 4]
+    assert shown["attributes"]["val_accuracy"] == shown["value"] == best["value"]
+    assert shown["attributes"]["best_epoch"] == 1
+    assert shown["attributes"]["device"] == "cpu"
+    lines = call("trials", "tiny", "--format", "json", storage=empty_url).stdout.splitlines()
+    assert [json.loads(line)["number"] for line in lines] == [0, 1, 2]
+    text = call("trials", "tiny", "--format", "csv", storage=empty_url).stdout
+    assert [row["number"] for row in csv.DictReader(io.StringIO(text))] == ["0", "1", "2"]
+    for words in (["trials", "tiny"], ["status", "tiny"], ["show", "tiny", "0"], ["list"]):
+        table = call(*words, storage=empty_url)
+        assert table.returncode == 0, table.stderr
+        assert "tiny" in table.stdout or "learning_rate" in table.stdout
+
+    again = call("run", study_file, storage=empty_url)  # nothing is left to do
+
+    assert again.returncode == 0
+    assert again.stdout == done.stdout
+    assert "going on with it" in again.stderr
+    grown = call("run", study_file, "--set", "budget.trials=4", storage=empty_url)
+    assert grown.returncode == 0, grown.stderr
+    assert "budget.trials: 3 -> 4" in grown.stderr
+    assert data("status", "tiny", "--format", "json", storage=empty_url)["done"] == 4
+
+
+def test_create_and_work_are_the_two_halves_of_run(sqlite: str, study_file: Path) -> None:
+    assert call("create", study_file, storage=sqlite).returncode == 0
+    queued = call("enqueue", "tiny", "units=4", "learning_rate=0.02", storage=sqlite)
+    assert queued.returncode == 0, queued.stderr
+
+    worked = call("work", "tiny", storage=sqlite)
+
+    assert worked.returncode == 0, worked.stderr
+    first = data("show", "tiny", "0", "--format", "json", storage=sqlite)
+    assert (first["params"]["units"], first["params"]["learning_rate"]) == (4, 0.02)
+    deleted = call("delete", "tiny", "--yes", storage=sqlite)
+    assert deleted.returncode == 0
+    assert call("status", "tiny", storage=sqlite).returncode == 2
+
+
+def test_ctrl_c_ends_a_run_in_five_seconds_and_the_next_run_goes_on(
+    empty_url: str, study_file: Path
+) -> None:
+    slow = (
+        "--set",
+        "data.examples=2000",
+        "--set",
+        "budget.epochs=200",
+        "--set",
+        "pruner.name=none",
+    )
+    running = subprocess.Popen(
+        command("run", str(study_file), "--workers", "2", *slow),
+        env=environment(empty_url),
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        time.sleep(1)
+        status = call("status", "tiny", "--format", "json", storage=empty_url)
+        if status.returncode == 0:
+            rows = json.loads(status.stdout)["running"]
+            if len(rows) == 2 and all(row["last_step"] for row in rows):
+                break
+    else:
+        pytest.fail("no two trials ran within two minutes")
+
+    pressed = time.monotonic()
+    running.send_signal(signal.SIGINT)
+    _, talk = running.communicate(timeout=30)
+
+    assert time.monotonic() - pressed < 5
+    assert running.returncode == 130, talk
+    assert "Traceback" not in talk
+    after = data("status", "tiny", "--format", "json", storage=empty_url)
+    assert (after["held"], after["free"], after["done"]) == (0, 3, 0)
+    left = subprocess.run(["ps", "-eo", "args="], capture_output=True, text=True, check=True)
+    assert f"TUNER_STORAGE={empty_url}" not in left.stdout
+    with subprocess.Popen(
+        command("work", "tiny"),
+        env=environment(empty_url),
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as worker:
+        assert worker.stderr is not None
+        assert any("taken over" in line for line in worker.stderr)
+        worker.send_signal(signal.SIGTERM)
+        assert "Traceback" not in worker.stderr.read()
+        assert worker.wait(10) == 143
+
+
+def test_a_changed_study_file_is_answered_with_a_diff(sqlite: str, study_file: Path) -> None:
+    call("create", study_file, storage=sqlite)
+
+    refused = call("create", study_file, "--set", "space.units=[2,8]", storage=sqlite)
+
+    assert refused.returncode == 2
+    assert "space.units: [2, 4] -> [2, 8]" in refused.stderr
+    assert "--set name=tiny-2" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def test_check_says_what_would_run_and_stores_nothing(
+    sqlite: str, study_file: Path, tmp_path: Path
+) -> None:
+    checked = call("check", study_file, storage=sqlite)
+
+    assert checked.returncode == 0, checked.stderr
+    for words in (
+        "maximize val_accuracy",
+        "120 examples",
+        "3 trials of at most 1 epoch",
+        "~ units",
+    ):
+        assert words in checked.stdout
+    assert not (tmp_path / "studies.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["run", "nowhere.toml"], 2, "no such study file"),
+        (["run", "{file}", "--set", "budget.trails=3"], 2, "Did you mean `trials`"),
+        (["run", "{file}", "--set", "data.source=nothing.csv"], 2, "nothing.csv"),
+        (["best", "tiny"], 2, "There is no database at"),
+        (["best", "tiny", "--storage", "postgresql://tuner@localhost:1/tuner"], 3, "localhost"),
+        (["best", "tiny", "--storage", "postgresql://tuner:s3cret@localhost/tuner"], 2, "password"),
+        (["best", "tiny", "--storage", "mysql://tuner@localhost/tuner"], 2, "sqlite:///FILE"),
+        (["best", "tiny", "--storage", "studies/tuner.db"], 2, "sqlite:///studies/tuner.db"),
+        (["trials", "tiny", "--format", "xml"], 2, "'xml' is not one of"),
+        (["tell"], 2, "No such command"),
+    ],
+)
+def test_a_mistake_has_its_exit_code_and_no_traceback(
+    words: list[str], code: int, message: str, sqlite: str, study_file: Path, tmp_path: Path
+) -> None:
+    done = call(*(word.format(file=study_file) for word in words), storage=sqlite)
+
+    assert done.returncode == code, done.stderr
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "s3cret" not in done.stderr
+    assert done.stdout == ""
+    assert not (tmp_path / "studies.db").exists()
+
+
+def test_a_study_without_a_complete_trial_has_its_own_exit_code(
+    sqlite: str, study_file: Path
+) -> None:
+    call("create", study_file, storage=sqlite)
+
+    done = call("best", "tiny", storage=sqlite)
+
+    assert done.returncode == 4
+    assert "tuner work tiny" in done.stderr
+
+
+def test_what_a_worker_cannot_do_reaches_the_person_who_ran_it(
+    sqlite: str, study_file: Path, tmp_path: Path
+) -> None:
+    reviews = tmp_path / "reviews.csv"
+    rows = "".join(f"review {i} is {'good' if i % 2 else 'bad'},{i % 2}\n" for i in range(80))
+    reviews.write_text("text,label\n" + rows)
+    own = ("--set", f"data.source={reviews}", "--set", "data.examples=80")
+    assert call("run", study_file, *own, storage=sqlite).returncode == 0
+    reviews.write_text("text,label\n" + rows.replace("bad", "awful"))
+
+    done = call("run", study_file, *own, "--set", "budget.trials=4", storage=sqlite)
+
+    assert done.returncode == 2, done.stderr
+    assert "The data here is not what this study began with" in done.stderr
+
+
+def test_help_is_quick_because_it_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from click.testing import CliRunner; from tuner.cli import main; "
+        "import tuner.cli.commands; CliRunner().invoke(main, ['--help']); "
+        "heavy = {'tensorflow', 'keras', 'optuna', 'sqlalchemy', 'numpy', 'pydantic', 'rich'}; "
+        "sys.exit(', '.join(sorted(heavy & sys.modules.keys())) or None)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "check",
+        "run",
+        "create",
+        "work",
+        "list",
+        "status",
+        "show",
+        "best",
+        "trials",
+        "enqueue",
+        "delete",
+    ],
+)
+def test_every_command_has_help(name: str) -> None:
+    done = call(name, "--help", storage=None)
+
+    assert done.returncode == 0
+    assert "--storage URL" in done.stdout
