@@ -184,10 +184,11 @@ class StudyConfig(_Table):
                 f"study ends after {size} {trials}, each point once.",
             )
         if self.sampler.name == "grid":
+            left = size - self.budget.trials
             return (
                 f"The grid has {size} points and budget.trials is {self.budget.trials}: "
-                f"{size - self.budget.trials} points will not be run. Set budget.trials = {size} "
-                f"for the whole grid.",
+                f"{left} {'point' if left == 1 else 'points'} will not be run. "
+                f"Set budget.trials = {size} for the whole grid.",
             )
         return ()
 
@@ -270,7 +271,7 @@ def _apply(raw: dict[str, Any], override: str) -> None:
         value: Any = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         value = text.strip()  # bare text, so that a shell needs no quotes inside quotes
-    if key.strip() in _PATH_KEYS and isinstance(value, str) and value not in {"imdb", "demo"}:
+    if key.strip() in _PATH_KEYS and isinstance(value, str) and value not in {"", "imdb", "demo"}:
         value = str(Path(value).expanduser().resolve())
     table = raw
     for i, part in enumerate(parts[:-1], start=1):

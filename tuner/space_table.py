@@ -68,6 +68,11 @@ def _check_condition(
             f"always counts."
         )
     domain = by_name[other].domain
+    if isinstance(domain, Range) and isinstance(domain.low, float) and domain.step is None:
+        raise ConfigError(
+            f"{key}: {other} is {describe(domain)}, hardly ever one of them exactly. "
+            f"Give {other} choices or a step, or condition on another parameter."
+        )
     for value in allowed:
         if not contains(domain, value):
             raise ConfigError(
@@ -93,8 +98,8 @@ def _parse_parameter(name: str, raw: object) -> Parameter:
         forms = [k for k in ("value", "choices") if k in raw]
         if forms and (others := sorted(set(raw) - {forms[0], "when"})):
             raise ConfigError(
-                f"{key}: {forms[0]} and {others[0]} exclude each other. Expected value, or choices, "
-                f"or low and high. Received {raw!r}. Drop one of them."
+                f"{key}: {forms[0]} and {others[0]} exclude each other. Expected value, or "
+                f"choices, or low and high. Received {raw!r}. Drop one of them."
             )
         when = _parse_when(key, raw.get("when", {}))
     return Parameter(name=name, domain=_parse_domain(name, raw), when=when)

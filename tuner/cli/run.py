@@ -1,6 +1,8 @@
 """`run`, `create` and `work`: from a study file to workers that are done."""
 
 import os
+import signal
+import sys
 import threading
 import time
 from pathlib import Path
@@ -44,6 +46,8 @@ def _say_created(created: Created, storage: str) -> None:
 
 def run_study(file: StudyFile, *, n_workers: int) -> None:
     """Create, run local workers to the end, print the best."""
+    # SIGTERM like Ctrl-C: the workers hand their trials back before this process ends.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     stored = create_from(file)
     with Database.open(file.storage) as database:
         if progress(database, stored).slots.done < stored.config.n_slots:
@@ -112,8 +116,5 @@ def work_on(
 
 
 def _end_with_parent(worker: Worker) -> None:
-    import signal
-    import sys
-
     os.read(sys.stdin.fileno(), 1)  # nothing is ever written: it returns when the pipe is closed
     worker.interrupt(signal.SIGTERM)

@@ -65,7 +65,8 @@ class InterruptedWorkerError(TunerError):
     """A signal ended the worker; its trial was handed back."""
 
     def __init__(self, signal_number: int) -> None:
-        super().__init__(f"Stopped by {signal.Signals(signal_number).name}.")
+        name = signal.Signals(signal_number).name
+        super().__init__(f"Stopped by {name}; a trial that ran was handed back.")
         self.exit_code = 128 + signal_number
 
 
