@@ -11,8 +11,9 @@ import sqlalchemy
 
 from tests import postgres
 from tests.objectives import TOY_STUDY
-from tuner.config import StudyConfig, load_study_file
+from tuner.config import StudyConfig
 from tuner.storage import Database
+from tuner.study_file import load_study_file
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")

@@ -4,6 +4,9 @@ Two families: `TrialFailedError` means that this trial is bad and the study goes
 everything else stops the process that meets it.
 """
 
+import difflib
+from collections.abc import Iterable
+
 
 class TunerError(Exception):
     """Base of all errors raised on purpose; the message says received, expected, what to do."""
@@ -64,3 +67,9 @@ class TrialFailedError(TunerError):
     def __init__(self, message: str, *, reason: str) -> None:
         super().__init__(message)
         self.reason = reason
+
+
+def suggestion(word: str, known: Iterable[str]) -> str:
+    """Give " Did you mean `...`?" for a near miss, else nothing."""
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f" Did you mean `{close[0]}`?" if close else ""

@@ -12,8 +12,8 @@ from optuna.trial import TrialState
 from sqlalchemy import Float, Row, Select, and_, asc, cast, desc, func, select
 from sqlalchemy.orm import Session, aliased
 
+from tuner.domain import Fixed, Scalar
 from tuner.errors import InputError, NoUsableTrialError
-from tuner.space import Fixed, Scalar
 from tuner.storage import Database, SlotCounts, StoredStudy
 from tuner.storage.schema import SLOTS, epoch_seconds
 from tuner.storage.slots import count_slots

@@ -1,19 +1,28 @@
 """What can be tuned: the hyperparameters, the domains a study file gives them, and one draw."""
 
-import difflib
 import itertools
-import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Protocol, TypeAlias
+from functools import cached_property
+from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from tuner.errors import ConfigError
+from tuner.domain import (
+    Choice,
+    Fixed,
+    Point,
+    Range,
+    Scalar,
+    contains,
+    describe,
+    members,
+    n_values,
+    same,
+)
+from tuner.errors import ConfigError, suggestion
 
-Scalar: TypeAlias = bool | int | float | str
-Point: TypeAlias = dict[str, Scalar]
 Pooling = Literal["last", "max", "mean", "mean_max"]
 
 #: A space with more points than this is treated as inexhaustible.
@@ -66,36 +75,6 @@ DEFAULTS: dict[str, Scalar] = GRUParams().model_dump()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fixed:
-    """One value for every trial."""
-
-    #: The value.
-    value: Scalar
-
-
-@dataclass(frozen=True, kw_only=True)
-class Choice:
-    """One of several values."""
-
-    #: The values, in the order of the study file.
-    choices: tuple[Scalar, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Range:
-    """Any number from low to high, both included."""
-
-    #: Smallest value; an int for a whole-number parameter, like ``high`` and ``step``.
-    low: float
-    #: Largest value.
-    high: float
-    #: Distance of neighbouring values; ``None`` for any float or every whole number.
-    step: float | None = None
-    #: Whether magnitudes are equally likely rather than values.
-    log: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
 class Parameter:
     """A hyperparameter with its domain, and when it counts."""
 
@@ -109,7 +88,7 @@ class Parameter:
     def active(self, values: Mapping[str, Scalar]) -> bool:
         """Say whether the parameter counts, given the values of the unconditional ones."""
         return all(
-            any(_same(values[other], value) for value in allowed)
+            any(same(values[other], value) for value in allowed)
             for other, allowed in self.when.items()
         )
 
@@ -195,7 +174,7 @@ class Space:
             fixed = {parameter.name: parameter.domain.value}
             yield from self._points(i + 1, values | fixed, drawn)
         else:
-            for value in _members(parameter.domain):
+            for value in members(parameter.domain):
                 chosen: Point = {parameter.name: value}
                 yield from self._points(i + 1, values | chosen, drawn | chosen)
 
@@ -216,12 +195,16 @@ class Space:
 
     def size(self) -> int | None:
         """Count the points; None where there are more than `MAX_FINITE_POINTS`."""
+        return self._size
+
+    @cached_property
+    def _size(self) -> int | None:
         bound = 1
         for parameter in self.parameters:
-            count = _count(parameter.domain)
-            if count is None:
+            n = n_values(parameter.domain)
+            if n is None:
                 return None
-            bound *= count if not parameter.when else 1
+            bound *= n if not parameter.when else 1
             if bound > MAX_FINITE_POINTS:
                 return None
         n_points = sum(1 for _ in itertools.islice(self.points(), MAX_FINITE_POINTS + 1))
@@ -229,7 +212,7 @@ class Space:
 
     def endless(self) -> list[str]:
         """Name the parameters that have no finite list of values."""
-        return [p.name for p in self.parameters if _count(p.domain) is None]
+        return [p.name for p in self.parameters if n_values(p.domain) is None]
 
     def check_point(self, point: Mapping[str, Scalar]) -> None:
         """Check values that somebody wants tried; some may be left out.
@@ -254,7 +237,7 @@ class Space:
                 raise ConfigError(f"{name}: expected {describe(domain)}. {received}")
             for other, allowed in known[name].when.items():
                 given = point.get(other, _fixed_value(known[other]))
-                if given is None or not any(_same(given, v) for v in allowed):
+                if given is None or not any(same(given, v) for v in allowed):
                     words = " or ".join(f"{other}={v!r}" for v in allowed)
                     raise ConfigError(
                         f"{name}: counts only with {words}; give that too. {received}"
@@ -267,67 +250,6 @@ class Space:
 
 def _fixed_value(parameter: Parameter) -> Scalar | None:
     return parameter.domain.value if isinstance(parameter.domain, Fixed) else None
-
-
-def contains(domain: Fixed | Choice | Range, value: Scalar) -> bool:
-    """Say whether a value lies in a domain; a whole number also counts as a float, no float whole.
-
-    Booleans are no numbers.
-    """
-    if isinstance(domain, Fixed):
-        return contains(Choice(choices=(domain.value,)), value)
-    if isinstance(domain, Choice):
-        return any(
-            _same(value, c) and (isinstance(c, float) or not isinstance(value, float))
-            for c in domain.choices
-        )
-    if isinstance(value, bool | str) or not domain.low <= value <= domain.high:
-        return False
-    if isinstance(domain.low, int) and isinstance(domain.high, int):
-        return isinstance(value, int) and (value - domain.low) % (domain.step or 1) == 0
-    return domain.step is None or near_whole((value - domain.low) / domain.step)
-
-
-def matches(point: Mapping[str, Scalar], values: Mapping[str, Scalar]) -> bool:
-    """Say whether a point has all the values, but for the rounding of steps."""
-    return all(name in point and _same(point[name], value) for name, value in values.items())
-
-
-def _same(one: Scalar, other: Scalar) -> bool:
-    if isinstance(one, bool | str) or isinstance(other, bool | str):
-        return type(one) is type(other) and one == other
-    return math.isclose(one, other, rel_tol=1e-12)
-
-
-def point_key(point: Mapping[str, Scalar]) -> str:
-    """Write a point so that equal points are equal text.
-
-    Samplers reach the values of a stepped range by other roundings than `Space.points`, so that
-    0.1 + 2 * 0.1 is also 0.3, and a person's 0 is 0.0.
-    """
-    return json.dumps({name: _tidy(value) for name, value in point.items()}, sort_keys=True)
-
-
-def _tidy(value: Scalar) -> Scalar:
-    if not isinstance(value, float):
-        return value
-    rounded = float(f"{value:.12g}")
-    return int(rounded) if rounded.is_integer() else rounded
-
-
-def describe(domain: Fixed | Choice | Range) -> str:
-    """Say in words what a domain holds."""
-    match domain:
-        case Fixed(value=value):
-            return repr(value)
-        case Choice(choices=choices):
-            return "one of " + ", ".join(repr(c) for c in choices)
-        case Range(low=low, high=high, step=step, log=log):
-            stepped = f" in steps of {step}" if step not in (None, 1) else ""
-            kind = (
-                "a whole number" if isinstance(low, int) and isinstance(high, int) else "a number"
-            )
-            return f"{kind} from {low} to {high}{stepped}{' (log)' if log else ''}"
 
 
 def _draw(trial: Suggester, parameter: Parameter) -> Scalar:
@@ -356,39 +278,3 @@ def _default(parameter: Parameter) -> Scalar:
     if domain.step is not None:
         middle = round(low + round((middle - low) / domain.step) * domain.step, 12)
     return round(middle) if isinstance(low, int) else middle
-
-
-def _count(domain: Fixed | Choice | Range) -> int | None:
-    match domain:
-        case Fixed():
-            return 1
-        case Choice(choices=choices):
-            return len(choices)
-        case Range(low=int(), high=int()):
-            return int((domain.high - domain.low) // (domain.step or 1)) + 1
-        case Range(low=low, high=high) if low == high:
-            return 1
-        case Range(step=step):
-            return None if step is None else round((domain.high - domain.low) / step) + 1
-
-
-def _members(domain: Choice | Range) -> Iterator[Scalar]:
-    if isinstance(domain, Choice):
-        yield from domain.choices
-        return
-    n_values = _count(domain) or 0
-    step = domain.step or 1
-    for i in range(n_values):
-        value = domain.low + i * step
-        yield value if isinstance(value, int) else min(float(f"{value:.12g}"), domain.high)
-
-
-def suggestion(word: str, known: Any) -> str:
-    """Give " Did you mean `...`?" for a near miss, else nothing."""
-    close = difflib.get_close_matches(word, list(known), n=1)
-    return f" Did you mean `{close[0]}`?" if close else ""
-
-
-def near_whole(number: float) -> bool:
-    """Say whether a number is whole but for rounding."""
-    return abs(number - round(number)) < 1e-9

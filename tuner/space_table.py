@@ -7,21 +7,9 @@ from typing import Annotated, Any
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from tuner.errors import ConfigError
-from tuner.space import (
-    DEFAULTS,
-    Choice,
-    Fixed,
-    GRUParams,
-    Parameter,
-    Range,
-    Scalar,
-    Space,
-    contains,
-    describe,
-    near_whole,
-    suggestion,
-)
+from tuner.domain import Choice, Fixed, Range, Scalar, contains, describe, near_whole
+from tuner.errors import ConfigError, suggestion
+from tuner.space import DEFAULTS, GRUParams, Parameter, Space
 
 _FIELDS = GRUParams.model_fields
 _TABLE_KEYS = {"low", "high", "step", "log", "choices", "value", "when"}

@@ -17,9 +17,10 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from tuner.config import PrunerName, SamplerName, StudyConfig
+from tuner.domain import Scalar, matches, point_key
 from tuner.errors import InputError
 from tuner.metrics import STEPS_PER_EPOCH, Direction
-from tuner.space import GRUParams, Scalar, Space, matches, point_key
+from tuner.space import GRUParams, Space
 
 
 def make_sampler(name: SamplerName, *, space: Space, seed: str) -> BaseSampler:

@@ -25,8 +25,8 @@ from pathlib import Path
 import optuna
 
 from tests.objectives import TOY_STUDY
-from tuner.config import load_study_file
 from tuner.storage import Database, create_study
+from tuner.study_file import load_study_file
 from tuner.worker.worker import Worker, WorkerOptions
 
 OBJECTIVE = "tests.objectives:quadratic"

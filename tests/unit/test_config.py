@@ -6,17 +6,12 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import StudyMaker
-from tuner.config import (
-    DEFAULT_STORAGE,
-    StudyConfig,
-    choose_storage,
-    differences,
-    load_study_file,
-    study_file_lines,
-)
+from tuner.config import StudyConfig, differences
+from tuner.domain import point_key
 from tuner.errors import ConfigError
 from tuner.metrics import METRICS
-from tuner.space import GRUParams, point_key
+from tuner.space import GRUParams
+from tuner.study_file import DEFAULT_STORAGE, choose_storage, load_study_file, study_file_lines
 
 STUDIES = Path(__file__).parents[2] / "studies"
 SHIPPED = sorted(STUDIES.glob("*.toml"))
@@ -633,7 +628,7 @@ def test_the_lines_of_a_trial_put_into_a_study_file_fix_its_hyperparameters(
 ) -> None:
     found = GRUParams(learning_rate=1e-05 / 3, units=40, pooling="last", bidirectional=False)
     lines = study_file_lines(full, found.model_dump())
-    assert "units = 40  # from a whole number from 32 to 128 in steps of 8" in lines.splitlines()
+    assert "units = 40  # was a whole number from 32 to 128 in steps of 8" in lines.splitlines()
 
     path = full.folder / "full.toml"
     before, _, after = FULL.partition("[space]")

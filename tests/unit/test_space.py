@@ -7,24 +7,9 @@ import optuna
 import pytest
 from optuna.trial import FixedTrial
 
-from tuner.errors import ConfigError
-from tuner.space import (
-    DEFAULTS,
-    MAX_FINITE_POINTS,
-    Choice,
-    Fixed,
-    GRUParams,
-    Parameter,
-    Point,
-    Range,
-    Scalar,
-    Space,
-    contains,
-    describe,
-    matches,
-    point_key,
-    suggestion,
-)
+from tuner.domain import Choice, Fixed, Point, Range, Scalar, contains, describe, matches, point_key
+from tuner.errors import ConfigError, suggestion
+from tuner.space import DEFAULTS, MAX_FINITE_POINTS, GRUParams, Parameter, Space
 from tuner.space_table import parse_space
 
 #: Layers that share a dropout only where there are two.

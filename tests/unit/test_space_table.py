@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
+from tuner.domain import Choice, Fixed, Range, Scalar
 from tuner.errors import ConfigError
-from tuner.space import Choice, Fixed, Parameter, Range, Scalar
+from tuner.space import Parameter
 from tuner.space_table import parse_space
 
 TWO_LAYERS = {"layers": [1, 2]}

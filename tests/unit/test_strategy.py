@@ -16,9 +16,10 @@ from sqlalchemy import MetaData, func, select
 
 from tests.conftest import StudyMaker
 from tuner.config import SamplerName, StudyConfig
+from tuner.domain import contains, point_key
 from tuner.errors import InputError
 from tuner.metrics import Direction
-from tuner.space import GRUParams, contains, point_key
+from tuner.space import GRUParams
 from tuner.storage import Database, create_study
 from tuner.strategy import RungPruner, RungRule, make_rule, make_sampler, propose
 

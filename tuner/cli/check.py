@@ -6,8 +6,8 @@ from tuner.cli.studies import StudyFile, data_root
 from tuner.config import StudyConfig
 from tuner.data import Summary, describe, read
 from tuner.data.split import split
-from tuner.space import Fixed
-from tuner.space import describe as in_words
+from tuner.domain import Fixed
+from tuner.domain import describe as in_words
 from tuner.storage import shown
 
 

@@ -16,11 +16,11 @@ from tuner.cli.show import (
     trial_view,
     trials_table,
 )
-from tuner.config import study_file_lines
+from tuner.domain import Point
 from tuner.errors import InputError
 from tuner.results import best_trials, progress, show_trial, trials
-from tuner.space import Point
 from tuner.storage import Database, StoredStudy, enqueue, find_study, study_names
+from tuner.study_file import study_file_lines
 
 
 def print_studies(database: Database, form: str) -> None:

@@ -6,10 +6,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tuner.config import StudyConfig, choose_storage, load_study_file
+from tuner.config import StudyConfig
 from tuner.errors import InputError
 from tuner.storage import Database, StoredStudy, find_study
 from tuner.storage.database import parse_url
+from tuner.study_file import choose_storage, load_study_file
 
 
 @dataclass(frozen=True, kw_only=True)

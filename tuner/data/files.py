@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from tuner.config import DataConfig
-from tuner.errors import DataError
-from tuner.space import suggestion
+from tuner.errors import DataError, suggestion
 
 #: How names of readable files end.
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".csv.gz", ".tsv.gz", ".jsonl.gz", ".parquet")

@@ -9,8 +9,7 @@ from tuner.config import DataConfig
 from tuner.data import demo, imdb
 from tuner.data.corpus import Corpus, check, limit, sorted_classes, with_findings
 from tuner.data.files import Examples, read_examples
-from tuner.errors import DataError
-from tuner.space import suggestion
+from tuner.errors import DataError, suggestion
 
 DEFAULT_DEMO_EXAMPLES = 4_000
 

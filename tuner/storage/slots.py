@@ -14,8 +14,8 @@ from sqlalchemy import and_, case, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from tuner.domain import Scalar, point_key
 from tuner.errors import LostSlotError
-from tuner.space import Scalar, point_key
 from tuner.storage.database import Database, translated
 from tuner.storage.schema import SLOTS, epoch_seconds
 

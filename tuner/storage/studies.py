@@ -12,8 +12,8 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from tuner.config import StudyConfig, differences
-from tuner.errors import DataError, FrozenStudyError, InputError, StudyNotFoundError
-from tuner.space import Point, Scalar, point_key, suggestion
+from tuner.domain import Point, Scalar, point_key
+from tuner.errors import DataError, FrozenStudyError, InputError, StudyNotFoundError, suggestion
 from tuner.storage.database import Database, translated
 from tuner.storage.schema import CONFIGS, SLOTS, epoch_seconds
 

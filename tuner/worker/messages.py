@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import IO, Any, TypeAlias
 
-from tuner.space import Scalar
+from tuner.domain import Scalar
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,8 +4,8 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from tuner.domain import Scalar
 from tuner.errors import TrainerError
-from tuner.space import Scalar
 
 
 class RemoteTrial:
