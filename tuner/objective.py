@@ -47,6 +47,7 @@ class PruningCallback(keras.callbacks.Callback):
         self.metric = metric
         #: Whether the trial wanted to end.
         self.pruned = False
+        self._n_reports = 0
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Report, and ask whether to go on.
@@ -63,10 +64,24 @@ class PruningCallback(keras.callbacks.Callback):
             raise InputError(
                 f"metric: the training reports no {self.metric!r}. Expected one of: {known}."
             )
+        self._n_reports += 1
         self.trial.report(float(logs[self.metric]), step=int(logs["step"]))
         if self.trial.should_prune():
             self.pruned = True
             self.model.stop_training = True
+
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        """See that the trial was not left without a report.
+
+        Raises:
+            InputError: The training went to its end without an evaluation.
+        """
+        del logs
+        if not self._n_reports and not self.model.stop_training:
+            raise InputError(
+                f"metric: the training made no evaluation, so {self.metric!r} was never reported. "
+                f'Expected "step" and the metric in the logs; train with `tuner.training.fit`.'
+            )
 
 
 class Objective:

@@ -1,0 +1,177 @@
+"""The objective as Optuna sees it: real trials, a fixed trial, one at the end of a pipe."""
+
+import json
+import threading
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import optuna
+import pytest
+from optuna.trial import FixedTrial, TrialState
+
+from tuner.config import StudyConfig
+from tuner.errors import DataError, InputError, TrainerError
+from tuner.metrics import evaluate
+from tuner.objective import Objective, PruningCallback
+from tuner.strategy import RungPruner, RungRule
+from tuner.study_file import load_study_file
+from tuner.worker.remote import RemoteTrial
+
+STUDY = """
+[data]
+source     = "demo"
+examples   = 160
+vocabulary = 200
+
+[budget]
+trials = 3
+epochs = 2
+
+[space]
+learning_rate = { low = 1e-4, high = 1e-1, log = true }
+units         = 4
+embedding     = 4
+bidirectional = false
+pooling       = ["max", "mean"]
+max_length    = 16
+"""
+POINT = {"learning_rate": 0.02, "pooling": "max"}
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> StudyConfig:
+    path = tmp_path / "small.toml"
+    path.write_text(STUDY)
+    return load_study_file(path)[0]
+
+
+def test_a_fixed_trial_gives_the_value_that_its_facts_explain(config: StudyConfig) -> None:
+    trial = FixedTrial(POINT)
+
+    value = Objective(config)(trial)
+
+    facts = trial.user_attrs
+    assert 0 <= value <= 1
+    assert facts["val_accuracy"] == value
+    assert facts["best_epoch"] in {1, 2}
+    assert facts["n_parameters"] > 0
+    assert facts["training_seconds"] > 0
+    json.dumps(facts)  # what a database can store
+
+
+def test_a_study_optimizes_it_with_the_workers_pruning_rule(config: StudyConfig) -> None:
+    study = optuna.create_study(
+        direction=config.direction,
+        sampler=optuna.samplers.RandomSampler(seed=0),
+        pruner=RungPruner(RungRule(first=1, factor=2)),
+    )
+
+    study.optimize(Objective(config), n_trials=4)
+
+    assert {trial.state for trial in study.trials} == {TrialState.COMPLETE, TrialState.PRUNED}
+    for trial in study.trials:
+        steps = sorted(trial.intermediate_values)
+        assert steps == [1, 2, 3, 4, 8][: len(steps)]
+    best = study.best_trial
+    whole = [best.intermediate_values[4], best.intermediate_values[8]]
+    assert best.value == max(whole)  # reports inside the first epoch never become the value
+
+
+def test_the_same_point_gives_the_same_value_from_any_kind_of_trial(config: StudyConfig) -> None:
+    objective = Objective(config)
+    sent: list[tuple[int, float]] = []
+    remote = RemoteTrial(
+        objective.config.space.suggest(FixedTrial(POINT)).model_dump(),
+        lambda value, step: sent.append((step, value)),
+        threading.Event(),
+    )
+
+    values = [objective(FixedTrial(POINT)), objective(remote), objective(FixedTrial(POINT))]
+
+    assert values[0] == values[1] == values[2]
+    assert [step for step, _ in sent] == [1, 2, 3, 4, 8]
+
+
+def test_a_remote_trial_that_is_stopped_is_pruned(config: StudyConfig) -> None:
+    stop = threading.Event()
+    sent: list[int] = []
+
+    def send(_value: float, step: int) -> None:
+        sent.append(step)
+        stop.set()
+
+    params = config.space.suggest(FixedTrial(POINT)).model_dump()
+    with pytest.raises(optuna.TrialPruned):
+        Objective(config)(RemoteTrial(params, send, stop))
+
+    assert sent == [1]
+
+
+def test_a_remote_trial_refuses_what_the_worker_did_not_draw(config: StudyConfig) -> None:
+    trial = RemoteTrial({"learning_rate": 0.1}, lambda _value, _step: None, threading.Event())
+
+    with pytest.raises(TrainerError, match="'pooling', which the worker did not draw"):
+        config.space.suggest(trial)
+
+
+class _Logging(keras.callbacks.Callback):
+    """Puts into the logs what an evaluation would."""
+
+    def __init__(self, **logged: float) -> None:
+        super().__init__()
+        self.logged = logged
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
+        logs.update(self.logged, step=epoch + 1)
+
+
+def _fit(*callbacks: keras.callbacks.Callback) -> int:
+    model = keras.Sequential([keras.layers.Input((1,)), keras.layers.Dense(1)])
+    model.compile(optimizer="sgd", loss="mse")
+    history = model.fit(
+        np.zeros((4, 1)), np.zeros((4, 1)), epochs=5, verbose=0, callbacks=list(callbacks)
+    )
+    return len(history.epoch)
+
+
+def test_the_callback_stops_any_keras_training_that_a_trial_wants_to_end() -> None:
+    study = optuna.create_study(pruner=optuna.pruners.ThresholdPruner(upper=0.1))
+    trial = study.ask()
+    callback = PruningCallback(trial, "val_loss")
+
+    assert _fit(_Logging(val_loss=0.5), callback) == 1
+
+    assert callback.pruned
+    assert study.trials[0].intermediate_values == {1: 0.5}
+
+
+def test_a_metric_that_the_training_does_not_report_is_an_error() -> None:
+    trial = optuna.create_study().ask()
+
+    with pytest.raises(InputError, match=r"no .val_acuracy.*val_accuracy"):
+        _fit(_Logging(val_accuracy=0.5), PruningCallback(trial, "val_acuracy"))
+
+
+def test_a_training_that_evaluates_nothing_is_an_error() -> None:
+    trial = optuna.create_study().ask()
+
+    with pytest.raises(InputError, match="no evaluation"):
+        _fit(PruningCallback(trial, "val_accuracy"))
+
+
+def test_data_that_is_not_there_is_told_before_anything_is_trained(config: StudyConfig) -> None:
+    elsewhere = config.model_copy(
+        update={"data": config.data.model_copy(update={"source": "nothing.csv"})}
+    )
+
+    with pytest.raises(DataError, match=r"nothing\.csv"):
+        Objective(elsewhere)(FixedTrial(POINT))
+
+
+def test_every_metric_of_a_study_file_is_computed(config: StudyConfig) -> None:
+    labels = np.array([0, 1, 1], np.int32)
+    probabilities = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]], np.float32)
+
+    assert set(evaluate(labels, probabilities)) >= {config.metric, "val_loss", "val_auc"}
