@@ -28,6 +28,10 @@ _STATES: dict[TrialState, State] = {
 }
 
 
+#: Finished trials that the pace is taken from.
+PACE_TRIALS = 50
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrialRow:
     """One trial, as people and programs read it."""
@@ -104,9 +108,9 @@ class Progress:
     best: TrialRow | None
     #: The running trials.
     running: tuple[TrialRow, ...]
-    #: Trials closed an hour, since the first one began.
+    #: Trials closed an hour at the pace of the latest ones, with as many running as now.
     per_hour: float | None
-    #: Seconds until the budget is done, at that rate.
+    #: Seconds until the budget is done, at that pace.
     eta_seconds: float | None
 
     def to_json(self) -> dict[str, Any]:
@@ -198,21 +202,24 @@ def progress(database: Database, study: StoredStudy) -> Progress:
         .where(SLOTS.c.study_id == study.study_id)
         .group_by(models.TrialModel.state)
     )
-    span = select(
-        func.min(models.TrialModel._datetime_start_utc),
-        func.max(models.TrialModel._datetime_complete_utc),
-    ).where(models.TrialModel.study_id == study.study_id)
+    latest = (
+        select(models.TrialModel._datetime_start_utc, models.TrialModel._datetime_complete_utc)
+        .join(SLOTS, SLOTS.c.trial_id == models.TrialModel.trial_id)
+        .where(SLOTS.c.study_id == study.study_id, SLOTS.c.state == "done")
+        .order_by(models.TrialModel._datetime_complete_utc.desc())
+        .limit(PACE_TRIALS)
+    )
     running = _select_trials(study).where(models.TrialModel.state == TrialState.RUNNING)
     with database.transaction() as session:
         slots = count_slots(session, study.study_id)
         by_state = {_STATES[state]: count for state, count in session.execute(states)}
-        started, _ended = session.execute(span).one()
+        spans = session.execute(latest).all()
         rows = session.execute(running.order_by(models.TrialModel.number)).all()
         best = _best(session, study, 1)
     per_hour = eta = None
-    if started is not None and slots.done:
-        elapsed = (datetime.now(UTC) - started.replace(tzinfo=UTC)).total_seconds()
-        per_hour = 3600 * slots.done / max(elapsed, 1e-3)
+    if spans and slots.held:
+        seconds = sum((ended - started).total_seconds() for started, ended in spans) / len(spans)
+        per_hour = 3600 * slots.held / max(seconds, 1e-3)
         eta = 3600 * (slots.total - slots.done) / per_hour
     return Progress(
         name=study.config.name,

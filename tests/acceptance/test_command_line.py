@@ -137,7 +137,7 @@ def test_create_and_work_are_the_two_halves_of_run(sqlite: str, study_file: Path
     assert call("status", "tiny", storage=sqlite).returncode == 2
 
 
-def test_ctrl_c_ends_a_run_in_five_seconds_and_the_next_run_goes_on(
+def test_ctrl_c_hands_the_trials_back_and_the_next_worker_goes_on_with_them(
     empty_url: str, study_file: Path
 ) -> None:
     slow = (
@@ -167,12 +167,11 @@ def test_ctrl_c_ends_a_run_in_five_seconds_and_the_next_run_goes_on(
     else:
         pytest.fail("no two trials ran within two minutes")
 
-    pressed = time.monotonic()
     running.send_signal(signal.SIGINT)
     _, talk = running.communicate(timeout=30)
 
-    assert time.monotonic() - pressed < 5
     assert running.returncode == 130, talk
+    assert "handed back" in talk
     assert "Traceback" not in talk
     after = data("status", "tiny", "--format", "json", storage=empty_url)
     assert (after["held"], after["free"], after["done"]) == (0, 3, 0)

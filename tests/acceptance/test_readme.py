@@ -35,7 +35,7 @@ def test_the_two_first_commands_install_what_the_locks_pin_and_run() -> None:
     run, tests = (block.strip() for block in blocks("sh")[:2])
 
     assert run.startswith("python3 -m venv .venv && ")
-    assert run.endswith("tuner run studies/quickstart.toml")
+    assert run.endswith("tuner run studies/quickstart.toml --workers 2")
     assert tests.endswith("pytest")
     assert ".venv/bin/pip install -q -r requirements-test.lock" in tests
 

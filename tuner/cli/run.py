@@ -7,6 +7,7 @@ import threading
 import time
 from pathlib import Path
 
+from rich.console import Console
 from rich.live import Live
 
 from tuner.cli.check import summarize_data
@@ -15,7 +16,7 @@ from tuner.cli.query import print_best
 from tuner.cli.show import best_line, console, headline, number, progress_view
 from tuner.cli.studies import StudyFile, data_root
 from tuner.launch.local import LocalWorkers, usable_cores
-from tuner.results import Progress, progress, trials
+from tuner.results import progress, trials
 from tuner.storage import Created, Database, StoredStudy, create_study, shown
 from tuner.worker.worker import Worker, WorkerOptions
 
@@ -59,25 +60,39 @@ def _watch_workers(
     database: Database, stored: StoredStudy, *, storage: str, n_workers: int
 ) -> None:
     screen = console(stderr=True)
-    told: set[int] = set()
-    with LocalWorkers(
+    workers = LocalWorkers(
         stored.config.name,
         storage=_absolute(storage),
         n_workers=n_workers,
         environment=os.environ,
-    ) as workers:
-        if not screen.is_terminal:
-            while workers.check():
-                told = _tell_finished(database, stored, told)
-                time.sleep(LOOK_SECONDS)
-            _tell_finished(database, stored, told)
-            return
-        with Live(console=screen, auto_refresh=False, transient=True) as live:
-            while workers.check():
-                live.update(progress_view(stored, progress(database, stored)), refresh=True)
-                time.sleep(LOOK_SECONDS)
-    last = progress(database, stored)
-    say(headline(last))
+    )
+    try:
+        with workers:
+            if screen.is_terminal:
+                _show_live(database, stored, workers, screen)
+            else:
+                _tell_lines(database, stored, workers)
+    except KeyboardInterrupt:
+        say("Running trials were handed back. Run it again to go on.")
+        raise
+
+
+def _show_live(
+    database: Database, stored: StoredStudy, workers: LocalWorkers, screen: Console
+) -> None:
+    with Live(console=screen, auto_refresh=False, transient=True) as live:
+        while workers.check():
+            live.update(progress_view(stored, progress(database, stored)), refresh=True)
+            time.sleep(LOOK_SECONDS)
+    say(headline(progress(database, stored)))
+
+
+def _tell_lines(database: Database, stored: StoredStudy, workers: LocalWorkers) -> None:
+    told: set[int] = set()
+    while workers.check():
+        told = _tell_finished(database, stored, told)
+        time.sleep(LOOK_SECONDS)
+    _tell_finished(database, stored, told)
 
 
 def _absolute(storage: str) -> str:
@@ -89,17 +104,17 @@ def _absolute(storage: str) -> str:
 
 def _tell_finished(database: Database, stored: StoredStudy, told: set[int]) -> set[int]:
     """Print a line for each trial that ended since the last look."""
-    now: Progress | None = None
+    now = progress(database, stored)
+    if now.slots.done == len(told):
+        return told
     for row in trials(database, stored):
-        if row.ended is None or row.number in told:
-            continue
-        now = now or progress(database, stored)
-        value = "-" if row.value is None else number(row.value)
-        say(
-            f"trial {row.number} {row.state}: {value}   "
-            f"[{now.slots.done}/{now.slots.total}, {best_line(now)}]"
-        )
-        told = told | {row.number}
+        if row.ended is not None and row.slot is not None and row.number not in told:
+            value = "-" if row.value is None else number(row.value)
+            say(
+                f"trial {row.number} {row.state}: {value}   "
+                f"[{now.slots.done}/{now.slots.total}, {best_line(now)}]"
+            )
+            told = told | {row.number}
     return told
 
 

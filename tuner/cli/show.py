@@ -87,11 +87,14 @@ def best_line(progress: Progress) -> str:
 
 def progress_view(study: StoredStudy, progress: Progress) -> RenderableType:
     """Make the live view: progress, best so far, running trials."""
-    bar = ProgressBar(total=progress.slots.total, completed=progress.slots.done, width=60)
+    bar = Table.grid()  # a bar alone would not end its line
+    bar.add_row(ProgressBar(total=progress.slots.total, completed=progress.slots.done, width=60))
     parts: list[RenderableType] = [Text(headline(progress), style="bold"), bar]
     parts.append(Text(best_line(progress), style="green"))
     if progress.running:
         parts += [Text(""), running_table(study, progress)]
+    elif progress.slots.done < progress.slots.total:
+        parts.append(Text("workers start: TensorFlow loads, the data is prepared", style="dim"))
     return Group(*parts)
 
 

@@ -69,8 +69,8 @@ NEUTRAL_SENTENCES = (1, 3)
 #: Share of reviews that report an opinion of somebody else.
 OTHER_OPINIONS = 0.4
 
-#: Share of reviews filed under the wrong class by a slip, as happens: no model gets them all right.
-SLIPS = 0.015
+#: Share of reviews filed under the wrong class by a slip: no model gets them all right.
+SLIPS = 0.01
 
 #: Share of reviews that say plainly what they think.
 PLAIN_VERDICTS = 0.4
@@ -121,7 +121,6 @@ def generate(n_examples: int, *, seed: int, part: Literal["train", "test"]) -> C
     """
     rng = np.random.default_rng([seed, 0 if part == "train" else 1])
     labels = rng.permutation(np.arange(n_examples) % 2).astype(np.int32)
-
     slips = rng.permutation(n_examples) < round(SLIPS * n_examples)
 
     def pick(options: Words) -> str:
