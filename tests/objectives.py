@@ -7,6 +7,8 @@ import threading
 import time
 from typing import Any
 
+import optuna
+
 from tuner.config import StudyConfig
 from tuner.errors import InputError, TrialFailedError
 from tuner.worker.messages import Prepare
@@ -85,6 +87,21 @@ def diverging(prepare: Prepare, _stop: threading.Event) -> Equipment:
         return params.learning_rate
 
     return Equipment(objective=objective)
+
+
+def ending_itself(_prepare: Prepare, _stop: threading.Event) -> Equipment:
+    """Reports once and ends the trial by itself."""
+
+    def objective(trial: Any) -> float:
+        trial.report(0.1, 1)
+        raise optuna.TrialPruned
+
+    return Equipment(objective=objective)
+
+
+def not_a_number(_prepare: Prepare, _stop: threading.Event) -> Equipment:
+    """Gives what no database can rank."""
+    return Equipment(objective=lambda _trial: math.nan)
 
 
 def buggy(_prepare: Prepare, _stop: threading.Event) -> Equipment:

@@ -288,6 +288,7 @@ def test_a_slot_that_was_handed_back_goes_on_with_the_same_trial(
 
     assert again is not None
     assert (again.slot, again.trial_id, again.number) == (claim.slot, claim.trial_id, 0)
+    assert again.attempts == 1  # handing back is no failed attempt
     assert slots.params(again) == params
 
 

@@ -82,6 +82,24 @@ def test_a_diverged_trial_is_a_violated_constraint(database: Database, toy: Stud
     assert trial.user_attrs["reason"] == "diverged: the loss is nan"
 
 
+def test_an_objective_may_end_its_trial_itself(database: Database, toy: StudyMaker) -> None:
+    study = create_study(database, toy("budget.trials=4")).study
+
+    make_worker(database, study, "ending_itself").run()
+
+    assert {(row.state, row.last_value) for row in trials(database, study)} == {("pruned", 0.1)}
+    assert "by itself" in show_trial(database, study, 0).attributes["reason"]
+
+
+def test_a_value_that_is_no_number_is_a_failure(database: Database, toy: StudyMaker) -> None:
+    study = create_study(database, toy()).study
+
+    with pytest.raises(TrainerError, match="The objective gave nan"):
+        make_worker(database, study, "not_a_number").run()
+
+    assert {row.state for row in trials(database, study)} == {"failed"}
+
+
 def test_failures_in_a_row_stop_the_worker_with_the_traceback(
     database: Database, toy: StudyMaker
 ) -> None:

@@ -60,7 +60,7 @@ SLOTS = Table(
     Column("params", Text),  # JSON of all hyperparameters, fixed ones included
     Column("token", BigInteger),  # proves the lease
     Column("worker", Text),  # holder, for people
-    Column("attempts", Integer, nullable=False, default=0),  # claims so far
+    Column("attempts", Integer, nullable=False, default=0),  # claims not handed back
     Column("expires_at", Double, nullable=False, default=0.0),  # end of the lease, epoch seconds
     Index("tuner_slots_point", "study_id", "point", unique=True),
     Index("tuner_slots_state", "study_id", "state"),

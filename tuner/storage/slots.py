@@ -39,7 +39,7 @@ class Claim:
     number: int | None
     #: Values decided in advance.
     planned: Mapping[str, Scalar]
-    #: Claims of this slot so far, this one included.
+    #: Claims of this slot that were not handed back, this one included.
     attempts: int
 
     @property
@@ -181,10 +181,20 @@ class Slots:
         with self.database.transaction() as session:
             self._prove(session, claim)
 
-    def release(self, claim: Claim) -> None:
-        """Hand the slot back as it is; the next claim goes on with its trial."""
+    def release(self, claim: Claim, *, tried: bool = False) -> None:
+        """Hand the slot back as it is; the next claim goes on with its trial.
+
+        Args:
+            claim: The slot.
+            tried: Whether this claim counts as an attempt that came to nothing.
+
+        Raises:
+            LostSlotError: Another worker has the slot, or it is done.
+        """
+        changes = {"state": "free", "token": None, "worker": None, "expires_at": 0.0}
+        attempts = SLOTS.c.attempts if tried else SLOTS.c.attempts - 1
         with self.database.transaction() as session:
-            self._prove(session, claim, state="free", token=None, worker=None, expires_at=0.0)
+            self._prove(session, claim, attempts=attempts, **changes)
 
     def counts(self) -> SlotCounts:
         """Count the slots by state."""

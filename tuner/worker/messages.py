@@ -26,8 +26,6 @@ class Train:
 
     #: Proof of the lease; every answer carries it.
     token: int
-    #: Trial number.
-    number: int
     #: All hyperparameters.
     params: Mapping[str, Scalar]
 

@@ -4,6 +4,7 @@ Started by `tuner.worker.process` as ``python -m tuner.worker.trainer READ WRITE
 """
 
 import importlib
+import math
 import os
 import queue
 import sys
@@ -169,6 +170,14 @@ class Trainer:
             )
         if self.stop.is_set():
             value = None
+        elif value is not None and math.isnan(value):
+            return Failed(
+                token=order.token,
+                reason="nan",
+                message="The objective gave nan. Expected a number, or optuna.TrialPruned.",
+                infeasible=False,
+                attributes=trial.attributes,
+            )
         return Finished(token=order.token, value=value, attributes=trial.attributes)
 
     def _send(self, message: Message) -> None:

@@ -32,6 +32,7 @@ from tuner.storage import (
     TrialEndedOutsideError,
     agree_on_data,
 )
+from tuner.storage.database import translated
 from tuner.strategy import RungRule, make_rule, propose
 from tuner.worker.messages import (
     Failed,
@@ -113,6 +114,7 @@ class Worker:
         self.rule: RungRule | None = make_rule(self.config.pruner.name)
         self.last_step = self.config.budget.epochs * STEPS_PER_EPOCH
         self._trainer: TrainerProcess | None = None
+        self._training = False
         self._device = ""
         self._failures: list[str] = []  # of the latest trials, in a row
         self._signal: int | None = None
@@ -171,53 +173,55 @@ class Worker:
     def _run_slot(self, claim: Claim) -> None:
         try:
             trainer = self._ready_trainer(claim)
-            claim, params = self._open(claim)
-            self._train(trainer, claim, params)
+            if claim.trial_id is None:
+                claim = self._open(claim)
+            self._train(trainer, claim)
+        except TrainerDiedError as error:
+            self._end_trainer()
+            self._after_death(claim, error)
         except (LostSlotError, TrialEndedOutsideError) as error:
             # Whatever we still had for the trial counts no more; the next one may.
             log.warning("trial %s: %s", claim.number, error)
             self._free_trainer(claim)
-        except TrainerDiedError as error:
-            self._end_trainer()
-            self._after_death(claim, error)
         except BaseException:
             self._end_trainer()
             self._hand_back(claim)
             raise
 
-    def _hand_back(self, claim: Claim) -> None:
+    def _hand_back(self, claim: Claim, *, tried: bool = False) -> None:
         try:
-            self.slots.release(claim)
+            self.slots.release(claim, tried=tried)
         except LostSlotError:
-            log.warning("trial %s: was taken over already", claim.number)
+            log.info("trial %s: its slot is not ours any more", claim.number)
 
-    def _open(self, claim: Claim) -> tuple[Claim, Mapping[str, Any]]:
-        if claim.trial_id is not None:
-            log.info("trial %s: taken over, starts again", claim.number)
-            return claim, self.slots.params(claim)
+    def _open(self, claim: Claim) -> Claim:
         finite = self.config.space.size() is not None
         while True:
-            trial, params = propose(
-                self.database.storage,
-                self.config,
-                slot=claim.slot,
-                planned=claim.planned,
-                taken=self.slots.taken_points(except_slot=claim.slot) if finite else (),
-            )
+            taken = self.slots.taken_points(except_slot=claim.slot) if finite else ()
+            with translated(self.database.name):
+                trial, params = propose(
+                    self.database.storage,
+                    self.config,
+                    slot=claim.slot,
+                    planned=claim.planned,
+                    taken=taken,
+                )
             proposal = Proposal(trial=trial, params=params.model_dump(), unique=finite)
             try:
-                opened = self.slots.open(claim, proposal)
+                return self.slots.open(claim, proposal)
             except PointTakenError:  # another worker was faster: look again
                 continue
-            return opened, proposal.params
 
     # --- one trial -----------------------------------------------------------------------------
 
-    def _train(self, trainer: TrainerProcess, claim: Claim, params: Mapping[str, Any]) -> None:
+    def _train(self, trainer: TrainerProcess, claim: Claim) -> None:
         started = time.monotonic()
-        known = self.slots.reported_steps(claim.open_trial_id) if claim.attempts > 1 else set()
-        trainer.send(Train(token=claim.token, number=claim.number or 0, params=params))
-        log.info("trial %s: %s", claim.number, _short(self.config, params))
+        params = self.slots.params(claim)
+        known = self.slots.reported_steps(claim.open_trial_id)
+        again = "taken over, starts again; " if known else ""
+        log.info("trial %s: %s%s", claim.number, again, _short(self.config, params))
+        trainer.send(Train(token=claim.token, params=params))
+        self._training = True
         while True:
             message = self._receive(trainer, claim)
             facts = self._facts() | {"seconds": round(time.monotonic() - started, 3)}
@@ -232,6 +236,11 @@ class Worker:
                     self._failures.clear()
                     log.info("trial %s: %s %.4f", claim.number, self.config.metric, value)
                     self._close(claim, TrialState.COMPLETE, value, facts | dict(attributes))
+                    return
+                case Finished(attributes=attributes):
+                    self._failures.clear()
+                    reason = {"reason": "pruned: the objective ended the trial by itself"}
+                    self._close(claim, TrialState.PRUNED, None, facts | dict(attributes) | reason)
                     return
                 case Failed():
                     self._fail(claim, message, facts)
@@ -252,6 +261,7 @@ class Worker:
                 return message
             elif isinstance(message, Reported | Finished | Failed):
                 if message.token == claim.token:
+                    self._training = isinstance(message, Reported)
                     return message
             else:
                 raise TrainerError(f"The trainer said {message!r}, which only a worker says.")
@@ -275,7 +285,7 @@ class Worker:
 
     def _free_trainer(self, claim: Claim) -> None:
         try:
-            if self._trainer is not None:
+            if self._trainer is not None and self._training:
                 self._stop(self._trainer, claim)
         except TrainerDiedError:
             self._end_trainer()
@@ -289,6 +299,7 @@ class Worker:
             message = trainer.receive(left)
             self._check_signal()
             if isinstance(message, Finished | Failed) and message.token == claim.token:
+                self._training = False
                 return
         log.warning("the trainer did not stop within %.0f s and is replaced", STOP_SECONDS)
         self._end_trainer()
@@ -313,16 +324,20 @@ class Worker:
         self._failures.append(failed.message)
 
     def _after_death(self, claim: Claim, error: TrainerDiedError) -> None:
-        if claim.attempts < MAX_ATTEMPTS or claim.trial_id is None:
+        if claim.attempts < MAX_ATTEMPTS:
             log.warning("trial %s: %s\nIt is tried again.", claim.number, error)
-            self._hand_back(claim)
-            if claim.attempts >= MAX_ATTEMPTS:
-                raise error
+            self._hand_back(claim, tried=True)
             return
+        if claim.trial_id is None:  # it never even started: no trial is to blame
+            self._hand_back(claim)
+            raise error
         log.error("trial %s: given up after %d attempts", claim.number, claim.attempts)
         reason = f"the trainer died {claim.attempts} times; {error}"
         self._failures.append(reason)
-        self._close(claim, TrialState.FAIL, None, self._facts() | {"reason": reason})
+        try:
+            self._close(claim, TrialState.FAIL, None, self._facts() | {"reason": reason})
+        except (LostSlotError, TrialEndedOutsideError) as lost:
+            log.warning("trial %s: %s", claim.number, lost)
 
     def _close(
         self,
