@@ -1,16 +1,7 @@
 """Where studies live: SQLite or Postgres, Optuna's tables and ours beside them."""
 
 from tuner.storage.database import Database, shown
-from tuner.storage.slots import (
-    LEASE,
-    Claim,
-    Ending,
-    PointTakenError,
-    Proposal,
-    SlotCounts,
-    Slots,
-    TrialEndedOutsideError,
-)
+from tuner.storage.slots import LEASE, Slots
 from tuner.storage.studies import (
     Created,
     StoredStudy,
@@ -20,6 +11,14 @@ from tuner.storage.studies import (
     enqueue,
     find_study,
     study_names,
+)
+from tuner.storage.values import (
+    Claim,
+    Ending,
+    PointTakenError,
+    Proposal,
+    SlotCounts,
+    TrialEndedOutsideError,
 )
 
 __all__ = [
