@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -12,7 +12,7 @@ from optuna.trial import TrialState
 from sqlalchemy import Float, Row, Select, and_, asc, cast, desc, func, select
 from sqlalchemy.orm import Session, aliased
 
-from tuner.domain import Fixed, Scalar
+from tuner.domain import Scalar
 from tuner.errors import InputError, NoUsableTrialError
 from tuner.storage import Database, SlotCounts, StoredStudy
 from tuner.storage.schema import SLOTS, epoch_seconds
@@ -311,13 +311,3 @@ def _trial_row(row: Row[Any]) -> TrialRow:
 
 def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
-
-
-def table_columns(study: StoredStudy, rows: Sequence[TrialRow]) -> list[str]:
-    """Name the tuned parameters, in the order of the study file, as columns of a table."""
-    tuned = [p.name for p in study.config.space.parameters if p.name not in _fixed(study)]
-    return [name for name in tuned if any(name in row.params for row in rows)]
-
-
-def _fixed(study: StoredStudy) -> set[str]:
-    return {p.name for p in study.config.space.parameters if isinstance(p.domain, Fixed)}

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +36,6 @@ bidirectional = false
 pooling       = "max"
 max_length    = 16
 """
-
-Tuner = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def command(*words: str) -> list[str]:
@@ -167,6 +164,10 @@ def test_ctrl_c_hands_the_trials_back_and_the_next_worker_goes_on_with_them(
     else:
         pytest.fail("no two trials ran within two minutes")
 
+    listed = subprocess.run(["ps", "-eo", "args="], capture_output=True, text=True, check=True)
+    assert "tuner.worker.trainer" in listed.stdout  # workers and trainers are in the list ...
+    assert empty_url not in listed.stdout  # ... and nothing there tells where the storage is
+
     running.send_signal(signal.SIGINT)
     _, talk = running.communicate(timeout=30)
 
@@ -175,8 +176,6 @@ def test_ctrl_c_hands_the_trials_back_and_the_next_worker_goes_on_with_them(
     assert "Traceback" not in talk
     after = data("status", "tiny", "--format", "json", storage=empty_url)
     assert (after["held"], after["free"], after["done"]) == (0, 3, 0)
-    left = subprocess.run(["ps", "-eo", "args="], capture_output=True, text=True, check=True)
-    assert f"TUNER_STORAGE={empty_url}" not in left.stdout
     with subprocess.Popen(
         command("work", "tiny"),
         env=environment(empty_url),

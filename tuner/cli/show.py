@@ -9,8 +9,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from tuner.domain import Fixed
 from tuner.metrics import STEPS_PER_EPOCH
-from tuner.results import Progress, TrialDetails, TrialRow, table_columns
+from tuner.results import Progress, TrialDetails, TrialRow
 from tuner.storage import StoredStudy
 
 _COLOURS = {"complete": "green", "pruned": "yellow", "failed": "red", "running": "cyan"}
@@ -45,9 +46,15 @@ def _epochs(row: TrialRow) -> str:
     return "-" if row.last_step is None else f"{row.last_step / STEPS_PER_EPOCH:g}"
 
 
+def _columns(study: StoredStudy, rows: Sequence[TrialRow]) -> list[str]:
+    """Name the tuned parameters that any of the trials has, in the order of the study file."""
+    tuned = [p.name for p in study.config.space.parameters if not isinstance(p.domain, Fixed)]
+    return [name for name in tuned if any(name in row.params for row in rows)]
+
+
 def trials_table(study: StoredStudy, rows: Sequence[TrialRow]) -> Table:
     """Make the table of trials."""
-    columns = table_columns(study, rows)
+    columns = _columns(study, rows)
     table = Table(box=None, header_style="bold", pad_edge=False)
     for heading in ("trial", "state", study.config.metric, "epochs", "time", *columns):
         table.add_column(heading, justify="left" if heading == "state" else "right")
@@ -100,7 +107,7 @@ def progress_view(study: StoredStudy, progress: Progress) -> RenderableType:
 
 def running_table(study: StoredStudy, progress: Progress) -> Table:
     """Make the table of running trials."""
-    columns = table_columns(study, progress.running)
+    columns = _columns(study, progress.running)
     table = Table(box=None, header_style="bold", pad_edge=False)
     for heading in ("running", "epochs", progress.metric, "time", "worker", "lease", *columns):
         table.add_column(heading, justify="right")
