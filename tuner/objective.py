@@ -1,7 +1,7 @@
 """An Optuna objective: one trial -> build and train a Keras GRU, report, prune -> one value."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import keras
 import optuna
 
+from tuner.checkpoints import Checkpoints
 from tuner.config import StudyConfig
 from tuner.data.prepare import Prepared, prepare
 from tuner.errors import InputError
@@ -90,23 +91,15 @@ class Objective:
     Args:
         config: The study.
         data_root: Folder in which relative data paths are looked up first.
-        callbacks: Makes more Keras callbacks for each training.
 
     Example:
         >>> study = optuna.create_study(direction=config.direction, pruner=RungPruner())
         >>> study.optimize(Objective(config), n_trials=10)
     """
 
-    def __init__(
-        self,
-        config: StudyConfig,
-        *,
-        data_root: Path | None = None,
-        callbacks: Callable[[], Sequence[Any]] = tuple,
-    ) -> None:
+    def __init__(self, config: StudyConfig, *, data_root: Path | None = None) -> None:
         self.config = config
         self.data_root = data_root
-        self.callbacks = callbacks
 
     @cached_property
     def data(self) -> Prepared:
@@ -128,10 +121,26 @@ class Objective:
         return self.config.data.vocabulary if words is None else len(words) + 2
 
     def __call__(self, trial: TrialLike) -> float:
-        """Train one model.
+        """Train one model from the start; see `train`."""
+        return self.train(trial)
+
+    def train(
+        self,
+        trial: TrialLike,
+        *,
+        checkpoints: Checkpoints | None = None,
+        micro_batches: int = 1,
+        callbacks: Sequence[Any] = (),
+    ) -> float:
+        """Train one model, or go on with one.
 
         Args:
-            trial: Proposes the hyperparameters and takes the reports.
+            trial: Proposes the hyperparameters and takes the reports; of a training that goes on
+                it gets the earlier reports again.
+            checkpoints: Where an interrupted training of this trial goes on, and where this one
+                leaves what another needs. Its identity must tell the device.
+            micro_batches: Parts into which each batch is cut to save memory.
+            callbacks: More Keras callbacks.
 
         Returns:
             The metric on the whole validation set at the end of the epoch where it was best.
@@ -142,6 +151,8 @@ class Objective:
         """
         params = self.config.space.suggest(trial)
         pruning = PruningCallback(trial, self.config.metric)
+        if checkpoints is not None:
+            checkpoints.identify(data=self.fingerprint)
         result = fit(
             params,
             self.data.train,
@@ -151,10 +162,16 @@ class Objective:
             epochs=self.config.budget.epochs,
             seed=self.config.seed,
             metric=self.config.metric,
-            callbacks=[pruning, *self.callbacks()],
+            callbacks=[pruning, *callbacks],
+            checkpoints=checkpoints,
+            micro_batches=micro_batches,
         )
         trial.set_user_attr("n_parameters", result.n_parameters)
         trial.set_user_attr("training_seconds", round(result.seconds, 3))
+        if micro_batches > 1:
+            trial.set_user_attr("micro_batches", micro_batches)
+        if result.resumed_epochs:
+            trial.set_user_attr("resumed_epochs", round(result.resumed_epochs, 3))
         if pruning.pruned or math.isnan(result.value):
             raise optuna.TrialPruned
         trial.set_user_attr("best_epoch", result.best_epoch)

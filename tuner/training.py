@@ -1,8 +1,9 @@
 """Train one model from start to end, keep its best epoch, and say how good that was."""
 
+import hashlib
+import itertools
 import math
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import keras
@@ -10,11 +11,14 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from tuner.checkpoints import Checkpoints, Report
 from tuner.data.batches import evaluation_batches, n_batches, training_batches
 from tuner.data.encoded import Encoded
 from tuner.errors import ConfigError, DataError, TrialFailedError
 from tuner.metrics import METRICS, STEPS_PER_EPOCH, Labels, Metric, Probabilities, evaluate
+from tuner.micro_batches import split_batches
 from tuner.model import build_model
+from tuner.resume import Progress, interruptible
 from tuner.space import GRUParams
 
 #: Share of the validation set that evaluations inside the first epoch use ...
@@ -23,18 +27,6 @@ PART_OF_VALIDATION = 0.2
 MIN_PART = 200
 #: Examples that are evaluated at a time; fixed, so that a value does not depend on `batch_size`.
 EVALUATION_BATCH = 256
-
-
-@dataclass(frozen=True, kw_only=True)
-class Report:
-    """One evaluation during training."""
-
-    #: Quarters of an epoch trained so far: 1, 2, 3, 4, then 8, 12, ...
-    step: int
-    #: The metric that the study is judged by.
-    value: float
-    #: Every metric, by name.
-    metrics: Mapping[str, float]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,8 +48,10 @@ class FitResult:
     reports: tuple[Report, ...]
     #: Numbers that training adjusts.
     n_parameters: int
-    #: Wall-clock time of training and evaluation.
+    #: Wall-clock time of training and evaluation, before an interruption too.
     seconds: float
+    #: Epochs that an earlier, interrupted training had done; 0 where there was none.
+    resumed_epochs: float
     #: The model with the weights of the best epoch.
     model: keras.Model
 
@@ -73,6 +67,8 @@ def fit(
     seed: int,
     metric: str,
     callbacks: Sequence[keras.callbacks.Callback] = (),
+    checkpoints: Checkpoints | None = None,
+    micro_batches: int = 1,
 ) -> FitResult:
     """Train a model and keep the weights of its best epoch.
 
@@ -84,10 +80,14 @@ def fit(
     An evaluation puts every metric and ``"step"``, the number of steps so far, into the ``logs``
     that the given callbacks see in ``on_epoch_end``; after a step without an evaluation they are
     not there. A callback ends the training by ``model.stop_training = True``; in the midst of a
-    step this skips the evaluation at its end.
+    step this skips the evaluation at its end. A callback that defines ``on_test_batch_end`` is
+    called after each batch of an evaluation, so that it can give signs of life.
 
     The result depends on the arguments alone: on a CPU with the same number of threads it is the
-    same bit for bit, in a fresh process or in one that has trained other models. To this end, and
+    same bit for bit, in a fresh process or in one that has trained other models, interrupted and
+    resumed from a checkpoint or not. Only a resumed training tells its callbacks again of the
+    evaluations before the interruption, and numbers the batches that are left in the interrupted
+    step from 0. To this end, and
     to free memory, Keras forgets its global state first: models of earlier calls keep working,
     but a global dtype policy or seed does not outlive this call.
 
@@ -102,6 +102,9 @@ def fit(
             validation set; at least 0.
         metric: Name of the metric that decides which epoch is best, such as ``"val_accuracy"``.
         callbacks: Called after the evaluation.
+        checkpoints: Where a training goes on that was interrupted, and where this one leaves what
+            another needs to go on. Its identity must tell the data and the device.
+        micro_batches: Parts into which each batch is cut to save memory; see `split_batches`.
 
     Returns:
         The value, how it came about, and the model.
@@ -124,28 +127,53 @@ def fit(
             "Name one of those in the study file."
         )
     keras.utils.clear_session(free_memory=True)
-    started = time.perf_counter()
+    progress = Progress()
     model = build_model(params, vocabulary=vocabulary, n_classes=n_classes, seed=seed)
-    evaluation = _Evaluation(Predictor(model, params), validation, metric, seed)
+    if micro_batches > 1:
+        split_batches(model, micro_batches)
+    n_all = n_batches(len(train), params.batch_size)
+    per_step = n_all // STEPS_PER_EPOCH
+    evaluation = _Evaluation(
+        Predictor(model, params), validation, metric, seed, progress, per_step, callbacks
+    )
+    together = [evaluation, *callbacks]
+    if checkpoints is not None:
+        checkpoints.identify(
+            params=params.model_dump_json(),
+            vocabulary=str(vocabulary),
+            n_classes=str(n_classes),
+            epochs=str(epochs),
+            seed=str(seed),
+            metric=metric,
+            micro_batches=str(micro_batches),
+            examples=f"{len(train)} + {len(validation)}",
+            variables=_shapes(model),
+            tensorflow=tf.__version__,
+            keras=keras.__version__,
+            numpy=np.__version__,
+        )
+        together = interruptible(model, progress, together, checkpoints, batches_per_step=per_step)
     model.fit(
-        _dataset(params, train, epochs=epochs, seed=seed),
-        steps_per_epoch=n_batches(len(train), params.batch_size) // STEPS_PER_EPOCH,
+        _dataset(params, train, epochs=epochs, seed=seed, start=divmod(progress.n_batches, n_all)),
+        steps_per_epoch=per_step,
+        initial_epoch=progress.n_batches // per_step,
         epochs=epochs * STEPS_PER_EPOCH,
         class_weight=class_weights(train.labels, n_classes) if params.class_weights else None,
-        callbacks=[evaluation, *callbacks],
+        callbacks=together,
         shuffle=False,
         verbose=0,
     )
-    best = evaluation.best
+    best = progress.best
     if best is not None:
-        model.set_weights(evaluation.best_weights)
+        model.set_weights(progress.best_weights)
     return FitResult(
         value=best.value if best else math.nan,
         best_epoch=best.step // STEPS_PER_EPOCH if best else 0,
         metrics=best.metrics if best else {},
-        reports=tuple(evaluation.reports),
+        reports=tuple(progress.reports),
         n_parameters=model.count_params(),
-        seconds=time.perf_counter() - started,
+        seconds=progress.seconds,
+        resumed_epochs=progress.n_resumed / n_all,
         model=model,
     )
 
@@ -167,23 +195,28 @@ class Predictor:
             input_signature=[tf.TensorSpec((None, None), tf.int32)],
         )
 
-    def probabilities(self, data: Encoded) -> Probabilities:
+    def probabilities(
+        self, data: Encoded, after_batch: Callable[[int], None] = lambda _: None
+    ) -> Probabilities:
         """Predict.
 
         Args:
             data: The texts; the labels are not looked at.
+            after_batch: Called after each batch with its number, from 0.
 
         Returns:
             float32, ``(n, n_classes)``, in the order of the texts.
         """
         result = np.empty((len(data), self._n_classes), np.float32)
-        for rows, ids in evaluation_batches(
+        batches = evaluation_batches(
             data,
             batch_size=EVALUATION_BATCH,
             max_length=self._params.max_length,
             truncate=self._params.truncate,
-        ):
+        )
+        for number, (rows, ids) in enumerate(batches):
             result[rows] = self._run(ids).numpy()
+            after_batch(number)
         return result
 
 
@@ -228,19 +261,40 @@ def class_weights(labels: Labels, n_classes: int) -> dict[int, float]:
     }
 
 
-def _dataset(params: GRUParams, train: Encoded, *, epochs: int, seed: int) -> tf.data.Dataset:
-    """Give the batches of all epochs in a row, as one data set of a single shape signature."""
+def _shapes(model: keras.Model) -> str:
+    """Sum up which variables there are, so that no checkpoint of another network is taken."""
+    variables = [*model.variables, *model.optimizer.variables, *model.metrics_variables]
+    shapes = [(tuple(variable.shape), str(variable.dtype)) for variable in variables]
+    return hashlib.sha256(repr(shapes).encode()).hexdigest()
+
+
+def _dataset(
+    params: GRUParams, train: Encoded, *, epochs: int, seed: int, start: tuple[int, int]
+) -> tf.data.Dataset:
+    """Give the batches of all epochs in a row, as one data set of a single shape signature.
+
+    Args:
+        params: The hyperparameters.
+        train: The examples.
+        epochs: Epochs of the whole training.
+        seed: Of the trial.
+        start: Epochs, and batches of the next one, that are left out as trained already.
+    """
+    first_epoch, n_skipped = start
+
+    def epoch_batches(epoch: int) -> Iterator[tuple[npt.NDArray[np.int32], Labels]]:
+        return training_batches(
+            train,
+            batch_size=params.batch_size,
+            max_length=params.max_length,
+            truncate=params.truncate,
+            seed=seed,
+            epoch=epoch,
+        )
 
     def batches() -> Iterator[tuple[npt.NDArray[np.int32], Labels]]:
-        for epoch in range(epochs):
-            yield from training_batches(
-                train,
-                batch_size=params.batch_size,
-                max_length=params.max_length,
-                truncate=params.truncate,
-                seed=seed,
-                epoch=epoch,
-            )
+        each = map(epoch_batches, range(first_epoch, epochs))
+        yield from itertools.islice(itertools.chain.from_iterable(each), n_skipped, None)
 
     ids = tf.TensorSpec((None, None), tf.int32)  # (batch, time)
     labels = tf.TensorSpec((None,), tf.int32)  # (batch,)
@@ -248,43 +302,57 @@ def _dataset(params: GRUParams, train: Encoded, *, epochs: int, seed: int) -> tf
 
 
 class _Evaluation(keras.callbacks.Callback):
-    """Evaluates after steps, remembers the best epoch's weights, notices divergence."""
+    """Counts batches, evaluates after steps, remembers the best weights, notices divergence."""
 
-    def __init__(self, predictor: Predictor, validation: Encoded, metric: str, seed: int) -> None:
+    def __init__(
+        self,
+        predictor: Predictor,
+        validation: Encoded,
+        metric: str,
+        seed: int,
+        progress: Progress,
+        batches_per_step: int,
+        listeners: Sequence[keras.callbacks.Callback],
+    ) -> None:
         super().__init__()
         self._predictor = predictor
         self._metric = metric
         self._whole = validation
         self._part = validation.subset(part_of_validation(validation.labels, seed))
-        self._n_steps = 0
-        self.reports: list[Report] = []
-        self.best: Report | None = None
-        self.best_weights: list[npt.NDArray[np.float32]] = []
+        self._progress = progress
+        self._batches_per_step = batches_per_step
+        self._listeners = listeners
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float]) -> None:
+        del batch  # in an interrupted step Keras counts from where that goes on
+        step, number = divmod(self._progress.n_batches, self._batches_per_step)
+        self._progress.n_batches += 1
         if not math.isfinite(logs["loss"]):
             raise self._diverged(
-                f"the loss is {logs['loss']} at batch {batch + 1} of step {self._n_steps + 1}"
+                f"the loss is {logs['loss']} at batch {number + 1} of step {step + 1}"
             )
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
-        self._n_steps = epoch + 1
-        ends_epoch = self._n_steps % STEPS_PER_EPOCH == 0
-        inside_later_epoch = self._n_steps > STEPS_PER_EPOCH and not ends_epoch
+        step = epoch + 1
+        ends_epoch = step % STEPS_PER_EPOCH == 0
+        inside_later_epoch = step > STEPS_PER_EPOCH and not ends_epoch
         # A callback that stopped at a batch has left this step unfinished.
         if inside_later_epoch or self.model.stop_training:
             return
-        report = self._evaluate(self._whole if ends_epoch else self._part)
-        self.reports.append(report)
-        logs.update(report.metrics, step=self._n_steps)
+        metrics = self._evaluate(self._whole if ends_epoch else self._part, step)
+        report = Report(
+            step=step, value=metrics[self._metric], metrics=metrics, loss=float(logs["loss"])
+        )
+        self._progress.reports.append(report)
+        logs.update(metrics, step=step)
         if ends_epoch and self._is_best(report):
-            self.best = report
-            self.best_weights = self.model.get_weights()
+            self._progress.best = report
+            self._progress.best_weights = self.model.get_weights()
 
-    def _evaluate(self, data: Encoded) -> Report:
-        probabilities = self._predictor.probabilities(data)
+    def _evaluate(self, data: Encoded, step: int) -> dict[str, float]:
+        probabilities = self._predictor.probabilities(data, self._after_batch)
         if not np.isfinite(probabilities).all():
-            raise self._diverged(f"predictions are not finite after step {self._n_steps}")
+            raise self._diverged(f"predictions are not finite after step {step}")
         metrics = evaluate(data.labels, probabilities)
         if not math.isfinite(metrics[self._metric]):
             raise DataError(
@@ -292,11 +360,16 @@ class _Evaluation(keras.callbacks.Callback):
                 f"{len(np.unique(data.labels))} class(es). Give each class more examples, or "
                 "judge the study by another metric."
             )
-        return Report(step=self._n_steps, value=metrics[self._metric], metrics=metrics)
+        return metrics
+
+    def _after_batch(self, number: int) -> None:
+        for callback in self._listeners:
+            callback.on_test_batch_end(number, {})
 
     def _is_best(self, report: Report) -> bool:
         judge: Metric = METRICS[self._metric]
-        return self.best is None or judge.better(report.value, self.best.value)
+        best = self._progress.best
+        return best is None or judge.better(report.value, best.value)
 
     def _diverged(self, what: str) -> TrialFailedError:
         rate = float(self.model.optimizer.learning_rate)

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -70,6 +71,7 @@ def train(
     seed: int = 0,
     metric: str = "val_loss",
     callbacks: Sequence[keras.callbacks.Callback] = (),
+    micro_batches: int = 1,
 ) -> FitResult:
     return fit(
         params,
@@ -81,6 +83,7 @@ def train(
         seed=seed,
         metric=metric,
         callbacks=callbacks,
+        micro_batches=micro_batches,
     )
 
 
@@ -198,6 +201,7 @@ def test_the_first_epoch_is_reported_in_quarters_and_later_ones_at_their_end() -
     for log, report in zip(seen, result.reports, strict=True):
         assert {name: log[name] for name in METRICS} == report.metrics
         assert report.value == report.metrics["val_loss"]
+        assert report.loss == log["loss"]
     assert all("loss" in log for log in recorder.logs)
     assert not METRICS.keys() & recorder.logs[4].keys()
 
@@ -301,6 +305,59 @@ def test_training_that_is_stopped_later_has_the_value_of_its_best_epoch() -> Non
 def test_a_step_that_is_cut_short_is_not_reported() -> None:
     result = train(small(), callbacks=[Recorder(stop_at=("batch", 0))])
     assert not result.reports
+
+
+def test_callbacks_are_called_after_each_batch_of_an_evaluation() -> None:
+    calls: list[int] = []
+
+    class SignsOfLife(keras.callbacks.Callback):
+        def on_test_batch_end(self, batch: int, logs: object = None) -> None:
+            del logs
+            calls.append(batch)
+
+    train(small(), validation=texts(600, seed=2), epochs=1, callbacks=[SignsOfLife()])
+    assert calls == [0, 0, 0, 0, 1, 2]  # three times a part of 200, then all, 256 at a time
+
+
+# --- micro-batches -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("micro_batches", "changes"),
+    [
+        pytest.param(2, {"class_weights": True}, id="with class weights"),
+        pytest.param(3, {"layers": 2, "bidirectional": True}, id="parts of different sizes"),
+        pytest.param(40, {}, id="fewer examples than parts"),
+    ],
+)
+def test_a_batch_in_parts_trains_as_the_whole_batch(
+    micro_batches: int, changes: Mapping[str, object]
+) -> None:
+    data = texts(70, seed=1, noise=0.3)  # in batches of 8 and 9
+    params = small(**changes)
+    whole, parts = (
+        train(params, train=data, epochs=1, micro_batches=n) for n in (1, micro_batches)
+    )
+    for ours, expected in zip(parts.model.get_weights(), whole.model.get_weights(), strict=True):
+        np.testing.assert_allclose(ours, expected, atol=1e-4)
+    assert parts.value == pytest.approx(whole.value, abs=1e-4)
+    losses = [[report.loss for report in result.reports] for result in (parts, whole)]
+    assert losses[0] == pytest.approx(losses[1], abs=1e-4)
+    # Adam corrects its means by the number of steps: parts must not count.
+    assert int(parts.model.optimizer.iterations) == n_batches(70, params.batch_size) == 8
+
+
+def test_batches_in_parts_give_the_same_bits_again() -> None:
+    first, again = (train(DROPPING, epochs=1, micro_batches=3) for _ in range(2))
+    assert fingerprint(first) == fingerprint(again)
+
+
+def test_a_model_that_was_trained_in_parts_is_saved_as_any_other(tmp_path: Path) -> None:
+    result = train(small(), epochs=1, micro_batches=2)
+    result.model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    ids = np.array([[2, 5, 0], [7, 3, 4]], np.int32)
+    np.testing.assert_array_equal(loaded(ids), result.model(ids))
 
 
 # --- the part of the validation set --------------------------------------------------------------
