@@ -44,9 +44,74 @@ class _Runner:
         )
 
 
+class Server:
+    """A server on a Unix socket, without a database of ours in it.
+
+    Args:
+        folder: Empty; for everything the server writes.
+        max_connections: Clients at a time; Postgres's own default is 100.
+
+    Raises:
+        LookupError: There are no binaries that can be run.
+    """
+
+    def __init__(self, folder: Path, *, max_connections: int = 100) -> None:
+        self._run = _Runner(folder)
+        self._max_connections = max_connections
+        self._control = _usable(self._run) / "pg_ctl"
+        self._folder = folder
+        self._is_running = False
+        self._run(
+            self._control.parent / "initdb",
+            *("-D", folder / "data", "-A", "trust", "-U", "tuner", "-N", "-E", "UTF8"),
+            "--no-locale",
+        )
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"postgresql+psycopg://tuner@/postgres?host={self._folder}"
+
+    def start(self) -> None:
+        """Start it; after a hard stop it recovers by itself."""
+        limit = f"-c max_connections={self._max_connections}"
+        options = f"-c listen_addresses='' {limit} -F -k {self._folder}"
+        data, log = self._folder / "data", self._folder / "log"
+        self._run(self._control, "-D", data, "-w", "-l", log, "-o", options, "start")
+        self._is_running = True
+
+    def stop(self) -> None:
+        """Stop it hard, in the midst of what it does, as a crash would."""
+        if self._is_running:
+            self._is_running = False
+            self._run(self._control, "-D", self._folder / "data", "-w", "-m", "immediate", "stop")
+
+
 @contextmanager
-def server() -> Iterator[str]:
-    """Run a server on a Unix socket and give its URL, without a database in it.
+def own_server(*, max_connections: int = 100) -> Iterator[Server]:
+    """Run a server that the caller may stop and start.
+
+    Args:
+        max_connections: Clients at a time.
+
+    Raises:
+        LookupError: There are no binaries that can be run.
+    """
+    with tempfile.TemporaryDirectory(prefix="tuner-pg-", dir="/tmp") as name:
+        server = Server(Path(name), max_connections=max_connections)
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop()
+
+
+@contextmanager
+def server(*, max_connections: int = 100) -> Iterator[str]:
+    """Run a server and give its URL, or that of one that is there, without a database in it.
+
+    Args:
+        max_connections: Clients at a time; Postgres's own default is 100.
 
     Raises:
         LookupError: There are no binaries that can be run.
@@ -54,21 +119,8 @@ def server() -> Iterator[str]:
     if url := os.environ.get("TUNER_TEST_POSTGRES_URL"):
         yield url
         return
-    with tempfile.TemporaryDirectory(prefix="tuner-pg-", dir="/tmp") as name:
-        folder = Path(name)
-        run = _Runner(folder)
-        bin_folder = _usable(run)
-        data = folder / "data"
-        run(
-            bin_folder / "initdb",
-            *("-D", data, "-A", "trust", "-U", "tuner", "-N", "-E", "UTF8", "--no-locale"),
-        )
-        options = f"-c listen_addresses='' -c max_connections=100 -F -k {folder}"
-        run(bin_folder / "pg_ctl", "-D", data, "-w", "-l", folder / "log", "-o", options, "start")
-        try:
-            yield f"postgresql+psycopg://tuner@/postgres?host={folder}"
-        finally:
-            run(bin_folder / "pg_ctl", "-D", data, "-w", "-m", "immediate", "stop")
+    with own_server(max_connections=max_connections) as running:
+        yield running.url
 
 
 def _usable(run: _Runner) -> Path:

@@ -70,6 +70,10 @@ class BudgetConfig(_Table):
     """Trials in all, over all workers."""
     epochs: Annotated[int, Field(ge=1, le=10_000)]
     """Passes over the training examples, at most, in one trial."""
+    hours: Annotated[float, Field(gt=0, strict=False)] | None = None
+    """Wall-clock time for the study while at least one worker is at it; then all trials end."""
+    trial_minutes: Annotated[float, Field(gt=0, strict=False)] | None = None
+    """Training time of one trial; a slower one ends, and the sampler learns to avoid its like."""
 
 
 class SamplerConfig(_Table):
@@ -205,8 +209,8 @@ def differences(stored: StudyConfig, wanted: StudyConfig) -> tuple[list[str], li
         wanted: The study as the file has it.
 
     Returns:
-        Changes that are allowed while a study lives (more trials, sampler, pruner, ends of a
-        range) and changes that would make it another study, each as ``key: old -> new``.
+        Changes that are allowed while a study lives (more trials, limits of time, sampler, pruner,
+        ends of a range) and changes that would make it another study, each as ``key: old -> new``.
     """
     old, new = _flat(stored), _flat(wanted)
     allowed: list[str] = []
@@ -215,9 +219,12 @@ def differences(stored: StudyConfig, wanted: StudyConfig) -> tuple[list[str], li
         if old.get(key) == new.get(key):
             continue
         line = f"{key}: {_show(old.get(key))} -> {_show(new.get(key))}"
-        free = key in {"sampler.name", "pruner.name"} or (
-            key == "budget.trials" and wanted.budget.trials > stored.budget.trials
-        )
+        free = key in {
+            "sampler.name",
+            "pruner.name",
+            "budget.hours",
+            "budget.trial_minutes",
+        } or (key == "budget.trials" and wanted.budget.trials > stored.budget.trials)
         is_range_end = re.fullmatch(r"space\.\w+\.(low|high)", key) and key in old and key in new
         (allowed if free or is_range_end else forbidden).append(line)
     return allowed, forbidden

@@ -4,7 +4,7 @@ import copy
 import math
 import random
 import warnings
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Container, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
@@ -14,6 +14,7 @@ from optuna.distributions import BaseDistribution
 from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.storages import BaseStorage
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from tuner.config import PrunerName, SamplerName, StudyConfig
@@ -63,8 +64,17 @@ class _Sketch:
 
     TRIAL_ID = -1
 
-    def __init__(self, storage: BaseStorage, planned: Mapping[str, Scalar]) -> None:
+    def __init__(
+        self,
+        storage: BaseStorage,
+        study_id: int,
+        direction: Direction,
+        planned: Mapping[str, Scalar],
+    ) -> None:
         self._storage = storage
+        self._study_id = study_id
+        self._directions = [StudyDirection[direction.upper()]]
+        self._trials: list[FrozenTrial] | None = None
         attributes = {"fixed_params": dict(planned)} if planned else {}
         self.trial = create_trial(state=TrialState.RUNNING, system_attrs=attributes)
         self.trial.number = self.trial._trial_id = self.TRIAL_ID
@@ -72,6 +82,21 @@ class _Sketch:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._storage, name)
+
+    def get_study_id_from_name(self, _study_name: str) -> int:
+        return self._study_id  # somebody may rename the study while it runs
+
+    def get_study_directions(self, _study_id: int) -> list[StudyDirection]:
+        return self._directions
+
+    def get_all_trials(
+        self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
+    ) -> list[FrozenTrial]:
+        """Read the trials once: a sampler asks several times for one proposal."""
+        if self._trials is None:
+            self._trials = self._storage.get_all_trials(study_id, deepcopy=False)
+        chosen = [t for t in self._trials if states is None or t.state in states]
+        return copy.deepcopy(chosen) if deepcopy else chosen
 
     def get_trial(self, _trial_id: int) -> FrozenTrial:
         return copy.deepcopy(self.trial)
@@ -93,6 +118,7 @@ def propose(
     storage: BaseStorage,
     config: StudyConfig,
     *,
+    study_id: int,
     slot: int,
     planned: Mapping[str, Scalar],
     taken: Collection[str],
@@ -102,6 +128,7 @@ def propose(
     Args:
         storage: Where the study is.
         config: The study.
+        study_id: Optuna's id of it.
         slot: The trial's slot; with the study's seed it decides all random draws.
         planned: Values decided in advance.
         taken: Points of a finite space that are not to be proposed, as `point_key` writes them.
@@ -113,7 +140,7 @@ def propose(
         InputError: Every point that fits the planned values is taken.
     """
     for attempt in range(10):
-        trial, params = _sample(storage, config, f"{slot}/{attempt}", planned)
+        trial, params = _sample(storage, config, study_id, f"{slot}/{attempt}", planned)
         if point_key(trial.params) not in taken:
             return trial, params
     left = [
@@ -128,7 +155,7 @@ def propose(
             f"values, or start another study with a wider space."
         )
     chosen = random.Random(f"{config.seed}/{slot}").choice(left)  # noqa: S311 - no secret
-    return _sample(storage, config, str(slot), chosen)
+    return _sample(storage, config, study_id, str(slot), chosen)
 
 
 def _words(values: Mapping[str, Scalar]) -> str:
@@ -136,9 +163,13 @@ def _words(values: Mapping[str, Scalar]) -> str:
 
 
 def _sample(
-    storage: BaseStorage, config: StudyConfig, draw: str, planned: Mapping[str, Scalar]
+    storage: BaseStorage,
+    config: StudyConfig,
+    study_id: int,
+    draw: str,
+    planned: Mapping[str, Scalar],
 ) -> tuple[FrozenTrial, GRUParams]:
-    sketch = _Sketch(storage, planned)
+    sketch = _Sketch(storage, study_id, config.direction, planned)
     # A study anew for each trial: only so does the sampler see the trials finished meanwhile.
     study = optuna.study.Study(
         study_name=config.name,

@@ -11,12 +11,14 @@ import optuna
 import pytest
 from optuna.trial import FixedTrial, TrialState
 
+from tuner.checkpoints import Checkpoints
 from tuner.config import StudyConfig
 from tuner.errors import DataError, InputError, TrainerError
 from tuner.metrics import evaluate
 from tuner.objective import Objective, PruningCallback
 from tuner.strategy import RungPruner, RungRule
 from tuner.study_file import load_study_file
+from tuner.worker.messages import Reported, Train, TrialMessage
 from tuner.worker.remote import RemoteTrial
 
 STUDY = """
@@ -58,7 +60,58 @@ def test_a_fixed_trial_gives_the_value_that_its_facts_explain(config: StudyConfi
     assert facts["best_epoch"] in {1, 2}
     assert facts["n_parameters"] > 0
     assert facts["training_seconds"] > 0
+    assert not {"micro_batches", "resumed_epochs"} & facts.keys()
     json.dumps(facts)  # what a database can store
+
+
+class _Stop(keras.callbacks.Callback):
+    """Hands a training back after its first report."""
+
+    def __init__(self, checkpoints: Checkpoints) -> None:
+        super().__init__()
+        self.checkpoints = checkpoints
+
+    def on_epoch_end(self, epoch: int, logs: object = None) -> None:
+        del epoch, logs
+        self.checkpoints.keep_when_stopped.set()
+        self.model.stop_training = True
+
+
+class _Listening(FixedTrial):
+    """Notes the reports."""
+
+    def __init__(self) -> None:
+        super().__init__(POINT)
+        self.reports: list[tuple[int, float]] = []
+
+    def report(self, value: float, step: int) -> None:
+        self.reports.append((step, value))
+
+
+def test_a_trial_that_was_handed_back_goes_on_and_tells_all_reports(
+    config: StudyConfig, tmp_path: Path
+) -> None:
+    objective = Objective(config)
+    whole, taken_up = _Listening(), _Listening()
+    expected = objective.train(whole, micro_batches=2)
+    first = Checkpoints(tmp_path / "slot-000001" / "1")
+    with pytest.raises(optuna.TrialPruned):
+        objective.train(
+            FixedTrial(POINT), checkpoints=first, micro_batches=2, callbacks=[_Stop(first)]
+        )
+    with np.load(next(first.folder.iterdir())) as file:
+        assert json.loads(file["header"].tobytes())["identity"]["data"] == objective.fingerprint
+
+    second = Checkpoints(tmp_path / "slot-000001" / "2")
+    value = objective.train(taken_up, checkpoints=second, micro_batches=2)
+
+    assert value == expected
+    assert [step for step, _ in whole.reports] == [1, 2, 3, 4, 8]
+    assert taken_up.reports == whole.reports
+    facts = dict(taken_up.user_attrs)
+    assert facts.pop("resumed_epochs") == 0.25
+    assert facts["micro_batches"] == 2
+    assert facts | {"training_seconds": 0} == whole.user_attrs | {"training_seconds": 0}
 
 
 def test_a_study_optimizes_it_with_the_workers_pruning_rule(config: StudyConfig) -> None:
@@ -81,36 +134,34 @@ def test_a_study_optimizes_it_with_the_workers_pruning_rule(config: StudyConfig)
 
 def test_the_same_point_gives_the_same_value_from_any_kind_of_trial(config: StudyConfig) -> None:
     objective = Objective(config)
-    sent: list[tuple[int, float]] = []
-    remote = RemoteTrial(
-        objective.config.space.suggest(FixedTrial(POINT)).model_dump(),
-        lambda value, step: sent.append((step, value)),
-        threading.Event(),
-    )
+    sent: list[TrialMessage] = []
+    params = objective.config.space.suggest(FixedTrial(POINT)).model_dump()
+    remote = RemoteTrial(Train(token=7, params=params), sent.append, threading.Event())
 
     values = [objective(FixedTrial(POINT)), objective(remote), objective(FixedTrial(POINT))]
 
     assert values[0] == values[1] == values[2]
-    assert [step for step, _ in sent] == [1, 2, 3, 4, 8]
+    assert [message.step for message in sent if isinstance(message, Reported)] == [1, 2, 3, 4, 8]
 
 
 def test_a_remote_trial_that_is_stopped_is_pruned(config: StudyConfig) -> None:
     stop = threading.Event()
-    sent: list[int] = []
+    sent: list[TrialMessage] = []
 
-    def send(_value: float, step: int) -> None:
-        sent.append(step)
+    def send(message: TrialMessage) -> None:
+        sent.append(message)
         stop.set()
 
     params = config.space.suggest(FixedTrial(POINT)).model_dump()
     with pytest.raises(optuna.TrialPruned):
-        Objective(config)(RemoteTrial(params, send, stop))
+        Objective(config)(RemoteTrial(Train(token=7, params=params), send, stop))
 
-    assert sent == [1]
+    assert [type(message) for message in sent] == [Reported]
 
 
 def test_a_remote_trial_refuses_what_the_worker_did_not_draw(config: StudyConfig) -> None:
-    trial = RemoteTrial({"learning_rate": 0.1}, lambda _value, _step: None, threading.Event())
+    order = Train(token=7, params={"learning_rate": 0.1})
+    trial = RemoteTrial(order, lambda _message: None, threading.Event())
 
     with pytest.raises(TrainerError, match="'pooling', which the worker did not draw"):
         config.space.suggest(trial)

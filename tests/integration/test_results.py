@@ -19,9 +19,10 @@ def ending(value: float | None, state: TrialState = TrialState.COMPLETE) -> Endi
 
 
 def run(database: Database, study: StoredStudy, *values: float | None) -> list[Claim]:
-    slots = slots_of(database, study)
-    claims = [open_slot(database, study, slots) for _ in values]
-    for claim, value in zip(claims, values, strict=True):
+    """Run trials side by side: all are open before the first one ends."""
+    workers = [slots_of(database, study, f"worker {n}") for n in range(len(values))]
+    claims = [open_slot(database, study, slots) for slots in workers]
+    for slots, claim, value in zip(workers, claims, values, strict=True):
         slots.close(claim, ending(value, TrialState.FAIL if value is None else TrialState.COMPLETE))
     return claims
 

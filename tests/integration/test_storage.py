@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import multiprocessing
+import secrets
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -10,6 +11,7 @@ from concurrent.futures import ProcessPoolExecutor
 import optuna
 import pytest
 import sqlalchemy
+from optuna.storages._rdb import models
 from optuna.trial import TrialState
 
 from tests.conftest import StudyMaker
@@ -22,6 +24,7 @@ from tuner.errors import (
     StorageUnavailableError,
     StudyNotFoundError,
 )
+from tuner.host import Holder
 from tuner.storage import (
     Claim,
     Database,
@@ -35,8 +38,11 @@ from tuner.storage import (
     agree_on_data,
     create_study,
     delete_study,
+    end_study,
     enqueue,
     find_study,
+    other_versions,
+    resume_study,
     study_names,
 )
 from tuner.storage.schema import CONFIGS, SLOTS
@@ -45,15 +51,27 @@ from tuner.strategy import propose
 DONE = Ending(state=TrialState.COMPLETE, value=0.5, attributes={"host": "here"}, constraints={})
 
 
-def slots_of(database: Database, study: StoredStudy, worker: str = "me") -> Slots:
-    return Slots(database, study.study_id, worker=worker)
+def slots_of(
+    database: Database, study: StoredStudy, worker: str = "me", *, lease: float = 60.0
+) -> Slots:
+    holder = Holder(name=worker, machine=f"{worker}'s", pid=1, started=0.0)
+    return Slots(database, study, holder=holder, lease=lease)
+
+
+def new_token() -> int:
+    return secrets.randbits(63)
 
 
 def open_slot(database: Database, study: StoredStudy, slots: Slots) -> Claim:
-    claim = slots.claim()
+    claim = slots.claim(new_token())
     assert claim is not None
     trial, params = propose(
-        database.storage, study.config, slot=claim.slot, planned=claim.planned, taken=()
+        database.storage,
+        study.config,
+        study_id=study.study_id,
+        slot=claim.slot,
+        planned=claim.planned,
+        taken=(),
     )
     return slots.open(claim, Proposal(trial=trial, params=params.model_dump(), unique=False))
 
@@ -97,7 +115,10 @@ def test_more_trials_add_slots_and_are_logged_with_their_time(
 
     grown = create_study(database, toy("budget.trials=9", "sampler.name=random"))
 
-    assert grown.changes == ("budget.trials: 6 -> 9", 'sampler.name: "tpe" -> "random"')
+    assert grown.changes == (
+        "changed budget.trials: 6 -> 9",
+        'changed sampler.name: "tpe" -> "random"',
+    )
     assert slots_of(database, study).counts().free == 9
     assert find_study(database, "toy").config.budget.trials == 9
     with database.transaction() as session:
@@ -115,7 +136,6 @@ def test_more_trials_add_slots_and_are_logged_with_their_time(
         "data.vocabulary=99",
         "space.dropout=0.5",
         "space.units=[1,2]",
-        "budget.trials=5",
     ],
 )
 def test_a_stored_study_does_not_become_another_one(
@@ -130,6 +150,20 @@ def test_a_stored_study_does_not_become_another_one(
     assert key in str(caught.value)
     assert "--set name=toy-2" in str(caught.value)
     assert "tuner delete toy" in str(caught.value)
+
+
+def test_a_study_file_with_fewer_trials_takes_none_away_and_says_so(
+    database: Database, toy: StudyMaker
+) -> None:
+    study = create_study(database, toy()).study
+
+    again = create_study(database, toy("budget.trials=5"))
+
+    assert again.changes == (
+        "budget.trials stays 6, though the study file says 5: `tuner stop toy` ends a study early",
+    )
+    assert again.study == study
+    assert slots_of(database, study).counts().total == 6
 
 
 def test_an_unknown_study_is_told_with_the_nearest_name(
@@ -151,13 +185,13 @@ def test_a_study_of_plain_optuna_is_left_alone(database: Database, toy: StudyMak
 
 def test_each_slot_is_claimed_once(database: Database, toy: StudyMaker) -> None:
     study = create_study(database, toy()).study
-    one, two = slots_of(database, study, "one"), slots_of(database, study, "two")
+    workers = [slots_of(database, study, f"worker {n}") for n in range(7)]
 
-    claims = [slots.claim() for _ in range(3) for slots in (one, two)]
+    claims = [worker.claim(new_token()) for worker in workers]
 
-    assert sorted(claim.slot for claim in claims if claim) == [0, 1, 2, 3, 4, 5]
-    assert one.claim() is None
-    assert one.counts() == SlotCounts(free=0, held=6, done=0)
+    assert [claim.slot for claim in claims if claim] == [0, 1, 2, 3, 4, 5]
+    assert claims[-1] is None
+    assert workers[0].counts() == SlotCounts(free=0, held=6, done=0)
 
 
 def test_a_trial_is_opened_running_with_all_its_params(database: Database, toy: StudyMaker) -> None:
@@ -170,8 +204,8 @@ def test_a_trial_is_opened_running_with_all_its_params(database: Database, toy: 
     assert trial.state == TrialState.RUNNING
     assert trial.number == claim.number == 0
     assert set(trial.params) == {"learning_rate", "dropout"}
-    assert slots.params(claim)["units"] == 128  # what is not tuned is stored too
-    assert slots.params(claim)["dropout"] == trial.params["dropout"]
+    assert claim.params["units"] == 128  # what is not tuned is stored too
+    assert claim.params["dropout"] == trial.params["dropout"]
 
 
 def test_reports_and_the_end_are_read_back_as_optuna_has_them(
@@ -198,7 +232,6 @@ def test_reports_and_the_end_are_read_back_as_optuna_has_them(
     assert trial.user_attrs == {"reason": "pruned", "threads": 2}
     assert trial.constraints == {"diverged": 1.0}
     assert trial.datetime_complete is not None
-    assert slots.reported_steps(claim.open_trial_id) == {1, 2, 4}
     assert slots.counts().done == 1
 
 
@@ -210,7 +243,7 @@ def test_rivals_are_the_other_trials_of_the_study_at_that_step(
     slots.report(open_slot(database, other, slots), 4, 0.9)
     study = create_study(database, toy()).study
     slots = slots_of(database, study)
-    claims = [open_slot(database, study, slots) for _ in range(3)]
+    claims = [open_slot(database, study, slots_of(database, study, name)) for name in "abc"]
     for claim, value in zip(claims, (0.1, math.nan, 0.3), strict=True):
         slots.report(claim, 4, value)
         slots.report(claim, 8, 0.99)
@@ -220,16 +253,17 @@ def test_rivals_are_the_other_trials_of_the_study_at_that_step(
 
 def test_whoever_lost_the_slot_can_write_nothing(database: Database, toy: StudyMaker) -> None:
     study = create_study(database, toy()).study
-    old, new = slots_of(database, study, "old"), slots_of(database, study, "new")
+    old, new = slots_of(database, study, "old"), slots_of(database, study, "new", lease=0.0)
     claim = open_slot(database, study, old)
     old.report(claim, 1, 0.1)
     expire(database, claim)
-    taken = new.claim()
+    taken = new.claim(new_token())
     assert taken is not None
     assert (taken.slot, taken.trial_id) == (claim.slot, claim.trial_id)
-    assert taken.attempts == 2
+    assert taken.params == claim.params
+    assert taken.reports == {1: 0.1}
 
-    writes: list[Callable[[], None]] = [
+    writes: list[Callable[[], object]] = [
         lambda: old.renew(claim),
         lambda: old.report(claim, 2, 0.2),
         lambda: old.close(claim, DONE),
@@ -249,10 +283,12 @@ def test_whoever_lost_the_slot_can_write_nothing(database: Database, toy: StudyM
 def test_a_lost_slot_opens_no_trial(database: Database, toy: StudyMaker) -> None:
     study = create_study(database, toy()).study
     slots = slots_of(database, study)
-    claim = slots.claim()
+    claim = slots.claim(new_token())
     assert claim is not None
     lost = dataclasses.replace(claim, token=claim.token ^ 1)
-    trial, params = propose(database.storage, study.config, slot=0, planned={}, taken=())
+    trial, params = propose(
+        database.storage, study.config, study_id=study.study_id, slot=0, planned={}, taken=()
+    )
 
     with pytest.raises(LostSlotError):
         slots.open(lost, Proposal(trial=trial, params=params.model_dump(), unique=False))
@@ -270,7 +306,7 @@ def test_an_expired_lease_is_its_holders_until_somebody_takes_it(
 
     slots.renew(claim)
 
-    other = slots_of(database, study, "other").claim()
+    other = slots_of(database, study, "other").claim(new_token())
     assert other is not None
     assert other.slot != claim.slot
 
@@ -281,15 +317,15 @@ def test_a_slot_that_was_handed_back_goes_on_with_the_same_trial(
     study = create_study(database, toy()).study
     slots = slots_of(database, study)
     claim = open_slot(database, study, slots)
-    params = slots.params(claim)
-    slots.release(claim)
+    slots.report(claim, 1, 0.5)
+    slots.release(dataclasses.replace(claim, attempts=3, micro_batches=2))
 
-    again = slots_of(database, study, "other").claim()
+    again = slots_of(database, study, "other").claim(new_token())
 
     assert again is not None
     assert (again.slot, again.trial_id, again.number) == (claim.slot, claim.trial_id, 0)
-    assert again.attempts == 1  # handing back is no failed attempt
-    assert slots.params(again) == params
+    assert (again.attempts, again.micro_batches) == (3, 2)
+    assert (again.params, again.reports) == (claim.params, {1: 0.5})
 
 
 def test_a_trial_that_was_ended_from_outside_is_noticed_and_its_slot_is_done(
@@ -309,14 +345,100 @@ def test_a_trial_that_was_ended_from_outside_is_noticed_and_its_slot_is_done(
     assert trial.intermediate_values == {}
 
 
+def test_a_trial_whose_row_was_deleted_frees_its_slot_and_nobody_writes_to_its_successor(
+    database: Database, toy: StudyMaker
+) -> None:
+    study = create_study(database, toy("budget.trials=2")).study
+    old, new = slots_of(database, study, "old"), slots_of(database, study, "new")
+    lost = open_slot(database, study, old)
+    with database.transaction() as session:
+        session.delete(session.get_one(models.TrialModel, lost.open_trial_id))
+    successor = open_slot(database, study, new)  # on SQLite with the very same id
+
+    with pytest.raises(TrialEndedOutsideError, match="deleted from outside"):
+        old.report(lost, 1, 0.5)
+
+    assert new.counts() == SlotCounts(free=1, held=1, done=0)
+    new.close(successor, DONE)
+    again = open_slot(database, study, new)
+    assert (again.slot, again.reports) == (lost.slot, {})
+    (trial, _) = database.rdb.get_all_trials(study.study_id)
+    assert trial.intermediate_values == {}
+
+
+@pytest.mark.parametrize("reason", ["stopped", "hours", "bug"])
+def test_an_ended_study_gives_out_open_trials_only(
+    database: Database, toy: StudyMaker, reason: str
+) -> None:
+    study = create_study(database, toy("budget.trials=3")).study
+    begun, not_begun = (slots_of(database, study, name, lease=0.0) for name in ("a", "b"))
+    left = open_slot(database, study, begun)
+    assert not_begun.claim(new_token()) is not None  # dies before it has opened its trial
+    end_study(database, study, reason=reason, message="enough")
+    rest = slots_of(database, study, "c", lease=0.0)
+
+    claim = rest.claim(new_token())
+
+    assert claim is not None
+    assert (claim.slot, claim.trial_id, claim.standing.ended) == (left.slot, left.trial_id, reason)
+    rest.close(claim, DONE)
+    assert rest.claim(new_token()) is None
+    assert rest.counts() == SlotCounts(free=2, held=0, done=1)
+    assert rest.is_over()
+    resume_study(database, study)
+    assert not rest.is_over()
+    assert rest.claim(new_token()) is not None
+
+
+def test_who_knows_a_deleted_study_writes_nothing_to_its_namesake(
+    database: Database, toy: StudyMaker
+) -> None:
+    old = create_study(database, toy()).study
+    slots = slots_of(database, old)
+    claim = open_slot(database, old, slots)
+    delete_study(database, old)
+    new = create_study(database, toy()).study  # on SQLite with the very same ids
+    open_slot(database, new, slots_of(database, new, "other"))
+    lost: list[Callable[[], object]] = [
+        lambda: slots.report(claim, 1, 0.5),
+        lambda: slots.close(claim, DONE),
+        lambda: slots.release(claim),
+    ]
+    gone: list[Callable[[], object]] = [
+        lambda: slots.claim(new_token()),
+        lambda: slots.renew(claim),
+        lambda: agree_on_data(database, old, "old data"),
+        lambda: other_versions(database, old, {"tuner": "old"}),
+        lambda: resume_study(database, old),
+    ]
+
+    for write in lost:
+        with pytest.raises(LostSlotError):
+            write()
+    for write in gone:
+        with pytest.raises(StudyNotFoundError, match="somebody deleted it"):
+            write()
+    end_study(database, old, reason="bug", message="of the old one")
+
+    now = slots_of(database, new, "other")
+    assert now.counts() == SlotCounts(free=5, held=1, done=0)
+    assert now.standing().ended is None
+    agree_on_data(database, new, "new data")
+    assert other_versions(database, new, {"tuner": "new"}) == {}
+    (trial,) = database.rdb.get_all_trials(new.study_id)
+    assert (trial.state, trial.intermediate_values) == (TrialState.RUNNING, {})
+
+
 def test_no_two_slots_get_the_same_point_of_a_finite_space(
     database: Database, toy: StudyMaker
 ) -> None:
     config = toy("space.learning_rate=[0.1,0.2]", "space.dropout=[0.0,0.5]")
     study = create_study(database, config).study
     slots = slots_of(database, study)
-    claims = [slots.claim(), slots.claim()]
-    trial, params = propose(database.storage, config, slot=0, planned={}, taken=())
+    claims = [slots_of(database, study, name).claim(new_token()) for name in "ab"]
+    trial, params = propose(
+        database.storage, config, study_id=study.study_id, slot=0, planned={}, taken=()
+    )
     proposal = Proposal(trial=trial, params=params.model_dump(), unique=True)
     assert claims[0] is not None
     assert claims[1] is not None
@@ -326,7 +448,9 @@ def test_no_two_slots_get_the_same_point_of_a_finite_space(
         slots.open(claims[1], proposal)
 
     taken = slots.taken_points(except_slot=1)
-    other, _ = propose(database.storage, config, slot=1, planned={}, taken=taken)
+    other, _ = propose(
+        database.storage, config, study_id=study.study_id, slot=1, planned={}, taken=taken
+    )
     assert other.params != trial.params
     assert len(optuna.load_study(study_name="toy", storage=database.storage).trials) == 1
 
@@ -344,17 +468,17 @@ def test_a_grid_is_planned_into_the_slots(database: Database, toy: StudyMaker) -
         "space.learning_rate=[0.1,0.2]", "space.dropout=[0.0,0.5,0.8]", "sampler.name=grid"
     )
     study = create_study(database, config).study
-    slots = slots_of(database, study)
 
-    planned = [claim.planned for _ in range(6) if (claim := slots.claim())]
+    claims = [slots_of(database, study, name).claim(new_token()) for name in "abcdef"]
 
+    planned = [claim.planned for claim in claims if claim]
     assert planned == list(config.space.points())
 
 
 def test_the_first_slot_has_the_default_point(database: Database, toy: StudyMaker) -> None:
     study = create_study(database, toy("space.units={low=8,high=64,step=8}")).study
 
-    claim = slots_of(database, study).claim()
+    claim = slots_of(database, study).claim(new_token())
 
     assert claim is not None
     assert claim.planned == {"learning_rate": 2e-3, "dropout": 0.4, "units": 40}
@@ -367,7 +491,7 @@ def test_a_point_of_ones_own_is_the_next_trial(database: Database, toy: StudyMak
     assert enqueue(database, study, {"dropout": 0.25}) == 1  # slot 0 has the default point
 
     claim = open_slot(database, study, slots)
-    assert slots.params(claim)["dropout"] == 0.25
+    assert claim.params["dropout"] == 0.25
     (trial,) = optuna.load_study(study_name="toy", storage=database.storage).trials
     assert trial.system_attrs["fixed_params"] == {"dropout": 0.25}
 
@@ -378,18 +502,18 @@ def test_a_full_study_takes_no_point_and_says_what_to_do(
     study = create_study(database, toy("budget.trials=2")).study
     enqueue(database, study, {"dropout": 0.25})
 
-    with pytest.raises(InputError, match=r"no free slot.*budget\.trials"):
+    with pytest.raises(InputError, match=r"no free slot.*tuner extend toy"):
         enqueue(database, study, {"dropout": 0.5})
 
 
 def test_the_first_fingerprint_is_the_studys(database: Database, toy: StudyMaker) -> None:
     study = create_study(database, toy()).study
-    agree_on_data(database, study.study_id, "abc")
+    agree_on_data(database, study, "abc")
     create_study(database, toy("budget.trials=8"))  # another version keeps it
 
-    agree_on_data(database, study.study_id, "abc")
+    agree_on_data(database, study, "abc")
     with pytest.raises(DataError, match="abc in the study"):
-        agree_on_data(database, study.study_id, "xyz")
+        agree_on_data(database, study, "xyz")
 
 
 @pytest.mark.parametrize("by", ["us", "optuna"])

@@ -65,7 +65,14 @@ def height(params: dict[str, float]) -> float:
 
 
 def draw(storage: BaseStorage, config: StudyConfig, slot: int) -> dict[str, float]:
-    return propose(storage, config, slot=slot, planned={}, taken=())[0].params
+    return propose(
+        storage,
+        config,
+        study_id=storage.get_study_id_from_name(config.name),
+        slot=slot,
+        planned={},
+        taken=(),
+    )[0].params
 
 
 # --- the rung rule -----------------------------------------------------------------------------
@@ -270,7 +277,18 @@ def test_a_slot_draws_the_same_whoever_runs_it_and_another_slot_another_point(
     config = toy(f"sampler.name={sampler}")
     storage = stored(config)
     for slot in range(n_stored):
-        finish(storage, config, propose(storage, config, slot=slot, planned={}, taken=())[0])
+        finish(
+            storage,
+            config,
+            propose(
+                storage,
+                config,
+                study_id=storage.get_study_id_from_name(config.name),
+                slot=slot,
+                planned={},
+                taken=(),
+            )[0],
+        )
     draws = [draw(storage, config, slot) for slot in range(100, 110)]
     assert draws == [draw(storage, config, slot) for slot in range(100, 110)]
     assert len({point_key(point) for point in draws}) == len(draws)
@@ -286,7 +304,9 @@ def test_the_seed_of_the_study_decides_the_draws(toy: StudyMaker) -> None:
 
 def test_a_proposal_is_a_running_trial_with_all_its_values(toy: StudyMaker) -> None:
     config = toy("space.units=64", *CONDITIONAL)
-    trial, params = propose(stored(config), config, slot=3, planned={"layers": 2}, taken=())
+    trial, params = propose(
+        stored(config), config, study_id=0, slot=3, planned={"layers": 2}, taken=()
+    )
     assert trial.state == TrialState.RUNNING
     assert trial.params.keys() == trial.distributions.keys()
     assert trial.params.keys() == {"learning_rate", "dropout", "layers", "layer_dropout"}
@@ -298,7 +318,14 @@ def test_what_is_planned_is_kept_and_the_rest_is_drawn(toy: StudyMaker) -> None:
     config = toy()
     storage = stored(config)
     trials = [
-        propose(storage, config, slot=slot, planned={"dropout": 0.25}, taken=())[0]
+        propose(
+            storage,
+            config,
+            study_id=storage.get_study_id_from_name(config.name),
+            slot=slot,
+            planned={"dropout": 0.25},
+            taken=(),
+        )[0]
         for slot in range(5)
     ]
     assert {trial.params["dropout"] for trial in trials} == {0.25}
@@ -310,7 +337,14 @@ def test_every_point_of_a_grid_is_proposed_as_planned(toy: StudyMaker, sampler: 
     config = toy(*FINITE, f"sampler.name={sampler}")
     storage = stored(config)
     for slot, point in enumerate(config.space.points()):
-        trial, params = propose(storage, config, slot=slot, planned=point, taken=())
+        trial, params = propose(
+            storage,
+            config,
+            study_id=storage.get_study_id_from_name(config.name),
+            slot=slot,
+            planned=point,
+            taken=(),
+        )
         assert trial.params == point
         assert point.items() <= params.model_dump().items()
 
@@ -333,12 +367,26 @@ def test_a_proposal_writes_nothing_to_the_database(
     with Database.open(f"sqlite:///{tmp_path / 'tuner.db'}", create=True) as database:
         create_study(database, config)
         for slot in range(12):
-            trial, _ = propose(database.storage, config, slot=slot, planned={}, taken=())
+            trial, _ = propose(
+                database.storage,
+                config,
+                study_id=database.storage.get_study_id_from_name(config.name),
+                slot=slot,
+                planned={},
+                taken=(),
+            )
             finish(database.storage, config, trial)
         before = row_counts(database)
         assert before["trials"] == 12
         for slot in range(12, 18):
-            propose(database.storage, config, slot=slot, planned={"layers": 2}, taken=())
+            propose(
+                database.storage,
+                config,
+                study_id=database.storage.get_study_id_from_name(config.name),
+                slot=slot,
+                planned={"layers": 2},
+                taken=(),
+            )
         assert row_counts(database) == before
 
 
@@ -350,11 +398,25 @@ def test_taken_points_are_avoided_until_a_finite_space_is_exhausted(
     storage = stored(config)
     taken: list[str] = []
     for slot in range(12):
-        trial, _ = propose(storage, config, slot=slot, planned={}, taken=taken)
+        trial, _ = propose(
+            storage,
+            config,
+            study_id=storage.get_study_id_from_name(config.name),
+            slot=slot,
+            planned={},
+            taken=taken,
+        )
         taken.append(point_key(trial.params))
     assert sorted(taken) == sorted(point_key(point) for point in config.space.points())
     with pytest.raises(InputError) as caught:
-        propose(storage, config, slot=12, planned={}, taken=taken)
+        propose(
+            storage,
+            config,
+            study_id=storage.get_study_id_from_name(config.name),
+            slot=12,
+            planned={},
+            taken=taken,
+        )
     assert str(caught.value) == (
         "Slot 12: every point of the space is a trial already. Expected one that is left: "
         "enqueue other values, or start another study with a wider space."
@@ -366,7 +428,14 @@ def test_a_finite_space_of_steps_is_exhausted_whatever_the_rounding(toy: StudyMa
     storage = stored(config)
     taken: set[str] = set()
     for slot in range(10):
-        trial, _ = propose(storage, config, slot=slot, planned={}, taken=taken)
+        trial, _ = propose(
+            storage,
+            config,
+            study_id=storage.get_study_id_from_name(config.name),
+            slot=slot,
+            planned={},
+            taken=taken,
+        )
         taken.add(point_key(trial.params))
     assert taken == {point_key(point) for point in config.space.points()}
 
@@ -378,12 +447,26 @@ def test_the_last_points_left_fit_what_is_planned(toy: StudyMaker) -> None:
     planned = {"units": 64, "dropout": 0.1 * 3}
     found = set()
     for slot in range(2):
-        trial, _ = propose(storage, config, slot=slot, planned=planned, taken=taken)
+        trial, _ = propose(
+            storage,
+            config,
+            study_id=storage.get_study_id_from_name(config.name),
+            slot=slot,
+            planned=planned,
+            taken=taken,
+        )
         taken.add(point_key(trial.params))
         found.add((trial.params["units"], trial.params["layers"]))
     assert found == {(64, 1), (64, 2)}
     with pytest.raises(InputError, match=r"^Slot 9: every point with units=64, dropout=0\.3"):
-        propose(storage, config, slot=9, planned=planned, taken=taken)
+        propose(
+            storage,
+            config,
+            study_id=storage.get_study_id_from_name(config.name),
+            slot=9,
+            planned=planned,
+            taken=taken,
+        )
 
 
 # --- learning ----------------------------------------------------------------------------------
@@ -404,7 +487,14 @@ def test_tpe_learns_through_proposals_and_comes_nearer_to_the_top_than_chance(
         learner = toy(f"seed={seed}", "sampler.name=tpe")
         storage = stored(chance)
         for slot in range(40):
-            trial, _ = propose(storage, chance, slot=slot, planned={}, taken=())
+            trial, _ = propose(
+                storage,
+                chance,
+                study_id=storage.get_study_id_from_name(chance.name),
+                slot=slot,
+                planned={},
+                taken=(),
+            )
             finish(storage, chance, trial)
         slots = range(100, 110)
         tpe_distances += [distance(draw(storage, learner, slot)) for slot in slots]
@@ -419,7 +509,14 @@ def test_tpe_sees_what_other_workers_finished_meanwhile(toy: StudyMaker, tmp_pat
         create_study(ours, config)
         before = draw(ours.storage, config, 50)
         for slot in range(12):
-            trial, _ = propose(theirs.storage, config, slot=slot, planned={}, taken=())
+            trial, _ = propose(
+                theirs.storage,
+                config,
+                study_id=theirs.storage.get_study_id_from_name(config.name),
+                slot=slot,
+                planned={},
+                taken=(),
+            )
             finish(theirs.storage, config, trial)
         assert draw(ours.storage, config, 50) == draw(theirs.storage, config, 50) != before
 
@@ -431,7 +528,14 @@ def test_tpe_learns_in_a_conditional_space_without_any_warning(
     storage = stored(config)
     branches: list[int] = []
     for slot in range(40):
-        trial, params = propose(storage, config, slot=slot, planned={}, taken=())
+        trial, params = propose(
+            storage,
+            config,
+            study_id=storage.get_study_id_from_name(config.name),
+            slot=slot,
+            planned={},
+            taken=(),
+        )
         assert ("layer_dropout" in trial.params) == (params.layers == 2)
         domains = {p.name: p.domain for p in config.space.parameters}
         assert all(contains(domains[name], value) for name, value in trial.params.items())

@@ -1,11 +1,18 @@
 """Where studies live: SQLite or Postgres, Optuna's tables and ours beside them."""
 
+from tuner.storage.budget import extend_study, retry_failed, stop_study
 from tuner.storage.database import Database, shown
 from tuner.storage.slots import LEASE, Slots
+from tuner.storage.states import (
+    agree_on_data,
+    count_equal_failures,
+    end_study,
+    known_fingerprint,
+    other_versions,
+    resume_study,
+)
 from tuner.storage.studies import (
     Created,
-    StoredStudy,
-    agree_on_data,
     create_study,
     delete_study,
     enqueue,
@@ -18,6 +25,8 @@ from tuner.storage.values import (
     PointTakenError,
     Proposal,
     SlotCounts,
+    Standing,
+    StoredStudy,
     TrialEndedOutsideError,
 )
 
@@ -31,10 +40,19 @@ __all__ = [
     "Proposal",
     "SlotCounts",
     "Slots",
-    "TrialEndedOutsideError",
-    "Created",
+    "Standing",
     "StoredStudy",
+    "TrialEndedOutsideError",
     "agree_on_data",
+    "count_equal_failures",
+    "end_study",
+    "extend_study",
+    "known_fingerprint",
+    "other_versions",
+    "resume_study",
+    "retry_failed",
+    "stop_study",
+    "Created",
     "create_study",
     "delete_study",
     "enqueue",

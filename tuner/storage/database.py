@@ -9,7 +9,14 @@ import sqlalchemy
 from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, RDBStorage, get_storage
 from sqlalchemy import Engine, event, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    NoSuchModuleError,
+    ProgrammingError,
+)
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
 
@@ -18,6 +25,8 @@ from tuner.storage.schema import SCHEMA_VERSION, VERSION, create_tables, is_crea
 
 #: Seconds that a write waits for another one; a third of a lease.
 LOCK_TIMEOUT = 20
+#: Seconds after which Postgres rolls back the transaction of a process that does not go on.
+FROZEN_TIMEOUT = 15
 
 
 class Database:
@@ -142,12 +151,28 @@ def _engine(url: str, kwargs: dict[str, Any]) -> Iterator[Engine]:
 
 @contextlib.contextmanager
 def translated(url: str) -> Iterator[None]:
-    """Turn the libraries' errors about the database into ours."""
+    """Turn the libraries' errors about the database into ours.
+
+    Raises:
+        InputError: The database is there, and is not what this tuner expects.
+        StorageUnavailableError: It is away, full, locked or read-only: later may be better.
+    """
     try:
         yield
+    except ProgrammingError as error:
+        raise InputError(
+            f"{shown(url)}: the database is not as tuner made it: {_innermost(error)}. "
+            f"Check that no table was dropped, or use another storage."
+        ) from error
+    except (IntegrityError, DataError):
+        raise  # a bug: waiting would not mend it
     except (DBAPIError, PoolTimeoutError, StorageInternalError) as error:
+        why = _innermost(error)
+        if why == "file is not a database":
+            # SQLite itself is asked: opening and closing its file beside it would drop its locks.
+            raise InputError(f"{shown(url)} is no SQLite database. Name another file.") from error
         raise StorageUnavailableError(
-            f"{shown(url)}: the database does not do what it was asked: {_innermost(error)}. "
+            f"{shown(url)}: the database does not do what it was asked: {why}. "
             f"Check that it runs, that it can be reached from here, and that its disk has room."
         ) from error
 
@@ -171,10 +196,6 @@ def _check_file(path: Path, *, create: bool) -> None:
             f"There is no database at {path}. Create a study with `tuner run FILE` or "
             f"`tuner create FILE`, or name another storage with --storage or TUNER_STORAGE."
         )
-    if path.is_file() and path.stat().st_size:
-        with path.open("rb") as file:
-            if file.read(16) != b"SQLite format 3\x00":
-                raise InputError(f"{path} is not a SQLite database. Name another file.")
 
 
 def _engine_kwargs(url: sqlalchemy.URL) -> dict[str, Any]:
@@ -186,8 +207,14 @@ def _engine_kwargs(url: sqlalchemy.URL) -> dict[str, Any]:
         "max_overflow": 2,
         "connect_args": {
             "connect_timeout": 10,
-            "keepalives_idle": 30,
-            "options": f"-c lock_timeout={LOCK_TIMEOUT}s",
+            # A network that swallows everything is noticed in as many seconds as a lock.
+            "keepalives_idle": 10,
+            "keepalives_interval": 5,
+            "keepalives_count": 2,
+            "tcp_user_timeout": 1000 * LOCK_TIMEOUT,
+            # A worker that is frozen inside a transaction loses it, and the locks with it.
+            "options": f"-c lock_timeout={LOCK_TIMEOUT}s "
+            f"-c idle_in_transaction_session_timeout={FROZEN_TIMEOUT}s",
         },
     }
 

@@ -28,7 +28,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
 #: Version of our own tables.
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 #: Optuna's tables and ours in one collection, so that foreign keys between them resolve.
 METADATA: MetaData = models.BaseModel.metadata
@@ -42,8 +42,22 @@ CONFIGS = Table(
     Column("study_id", ForeignKey(_STUDY, ondelete="CASCADE"), primary_key=True),
     Column("version", Integer, primary_key=True),
     Column("config", Text, nullable=False),  # StudyConfig.to_json()
-    Column("fingerprint", Text),  # of the prepared data, from the first trainer that saw it
     Column("created_at", Double, nullable=False),  # seconds since 1970, the database's clock
+)
+
+#: One row a study: what holds for all of its trials, and whether it goes on.
+STATES = Table(
+    "tuner_states",
+    METADATA,
+    Column("study_id", ForeignKey(_STUDY, ondelete="CASCADE"), primary_key=True),
+    Column("key", Text, nullable=False, unique=True),  # random: SQLite gives ids of the dead anew
+    Column("fingerprint", Text),  # of the prepared data, from the first trainer that saw it
+    Column("versions", Text),  # JSON of the first worker's packages
+    Column("ended", Text),  # before its budget: stopped, hours, bug; NULL while it goes on
+    Column("message", Text),  # why it ended, for people
+    Column("resumed_at", Double, nullable=False, default=0.0),  # failures before count no more
+    Column("spent_seconds", Double, nullable=False, default=0.0),  # while somebody held a lease
+    Column("counted_at", Double, nullable=False, default=0.0),  # when that was last added to
 )
 
 #: One row a budgeted trial.
@@ -53,15 +67,20 @@ SLOTS = Table(
     Column("study_id", ForeignKey(_STUDY, ondelete="CASCADE"), primary_key=True),
     Column("slot", Integer, primary_key=True),
     Column("state", Text, nullable=False),  # free, held, done
-    Column("trial_id", ForeignKey("trials.trial_id", ondelete="CASCADE"), unique=True),
+    Column("trial_id", ForeignKey("trials.trial_id", ondelete="SET NULL"), unique=True),
     Column("planned", Text),  # JSON of values known in advance
     Column("origin", Text),  # who planned them: default, grid, enqueued
     Column("point", Text),  # JSON of all drawn values, in a finite space: no point twice
     Column("params", Text),  # JSON of all hyperparameters, fixed ones included
-    Column("token", BigInteger),  # proves the lease
+    Column("token", BigInteger),  # proves the lease; kept when done
     Column("worker", Text),  # holder, for people
-    Column("attempts", Integer, nullable=False, default=0),  # claims not handed back
+    Column("machine", Text),  # where process ids mean the same
+    Column("pid", BigInteger),
+    Column("pid_started", Double),  # process ids are given anew: epoch seconds, machine's clock
+    Column("attempts", Integer, nullable=False, default=0),  # trainers that died without progress
+    Column("micro_batches", Integer, nullable=False, default=1),  # parts of a batch, for memory
     Column("expires_at", Double, nullable=False, default=0.0),  # end of the lease, epoch seconds
+    Column("closed_at", Double),  # epoch seconds, the database's clock
     Index("tuner_slots_point", "study_id", "point", unique=True),
     Index("tuner_slots_state", "study_id", "state"),
 )
@@ -110,7 +129,7 @@ def create_tables(engine: Engine, url: str, engine_kwargs: dict[str, Any]) -> No
 
 def _create_triggers(connection: Connection) -> None:
     """Let our rows follow Optuna's: SQLite enforces no foreign keys unless each client asks."""
-    for table in (CONFIGS, SLOTS):
+    for table in (CONFIGS, STATES, SLOTS):
         connection.execute(
             text(
                 f"CREATE TRIGGER IF NOT EXISTS {table.name}_follow "  # noqa: S608 - our own names
@@ -118,6 +137,13 @@ def _create_triggers(connection: Connection) -> None:
                 f"DELETE FROM {table.name} WHERE study_id = OLD.study_id; END"
             )
         )
+    connection.execute(
+        text(
+            f"CREATE TRIGGER IF NOT EXISTS {SLOTS.name}_follow_trials "  # noqa: S608 - our own name
+            f"AFTER DELETE ON trials BEGIN "
+            f"UPDATE {SLOTS.name} SET trial_id = NULL WHERE trial_id = OLD.trial_id; END"
+        )
+    )
 
 
 @contextlib.contextmanager

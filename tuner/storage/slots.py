@@ -2,31 +2,51 @@
 
 import json
 import math
-import secrets
 from dataclasses import replace
-from datetime import datetime
 from typing import Any
 
 from optuna.storages._rdb import models
-from sqlalchemy import and_, case, func, or_, select, update
+from sqlalchemy import exists, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from tuner.domain import Scalar, point_key
+from tuner.domain import point_key
 from tuner.errors import LostSlotError
+from tuner.host import Holder
+from tuner.storage.claiming import Claiming
 from tuner.storage.database import Database, translated
-from tuner.storage.schema import SLOTS, epoch_seconds
+from tuner.storage.schema import SLOTS, STATES, epoch_seconds
+from tuner.storage.states import read_standing
+from tuner.storage.trial_rows import end_trial, insert_report, insert_trial, state_of
 from tuner.storage.values import (
     Claim,
     Ending,
     PointTakenError,
     Proposal,
     SlotCounts,
+    Standing,
+    StoredStudy,
     TrialEndedOutsideError,
 )
 
 #: Seconds that a slot stays its holder's without a sign of life.
 LEASE = 60.0
+
+#: What a slot is once it was handed back ...
+_FREE: dict[str, Any] = {
+    "state": "free",
+    "worker": None,
+    "machine": None,
+    "pid": None,
+    "expires_at": 0.0,
+}
+#: ... and once its trial has ended; the token stays, so that an unclear commit can be read.
+_DONE: dict[str, Any] = {
+    "state": "done",
+    "expires_at": 0.0,
+    "closed_at": epoch_seconds(),
+    "attempts": 0,
+}
 
 
 class Slots:
@@ -35,96 +55,137 @@ class Slots:
     Every write to Optuna's tables for a held slot happens in one transaction with an update of the
     slot that names the token, and is rolled back when that hits no row.
 
+    Every method can be called again with the same arguments after an error, when nobody knows
+    whether the database has done what it was asked: it is done once.
+
     Args:
         database: Where they are.
-        study_id: Whose they are.
-        worker: Who claims, for people to read.
+        study: Whose they are.
+        holder: Who claims.
+        lease: Seconds that a slot stays its holder's without a sign of life.
     """
 
-    def __init__(self, database: Database, study_id: int, *, worker: str) -> None:
+    def __init__(
+        self, database: Database, study: StoredStudy, *, holder: Holder, lease: float = LEASE
+    ) -> None:
         self.database = database
-        self.study_id = study_id
-        self.worker = worker
+        self.study = study
+        self.study_id = study.study_id
+        self.holder = holder
+        self.lease = lease
+        self._claiming = Claiming(study, holder, lease=lease)
+
+    def database_was_away(self) -> None:
+        """Give other workers time to renew what they hold, before any of it is taken over."""
+        self._claiming.watch.forget()
 
     # --- claim, renew, release ---------------------------------------------------------------
 
-    def claim(self) -> Claim | None:
-        """Take a slot: an abandoned one before a fresh one; None where there is none to take."""
-        token = secrets.randbits(63)
-        candidate = (
-            select(SLOTS.c.slot)
-            .where(
-                SLOTS.c.study_id == self.study_id,
-                or_(
-                    SLOTS.c.state == "free",
-                    and_(SLOTS.c.state == "held", SLOTS.c.expires_at < epoch_seconds()),
-                ),
-            )
-            .order_by(
-                SLOTS.c.trial_id.is_(None),  # what somebody began
-                case((SLOTS.c.origin == "enqueued", 0), else_=1),  # what somebody asked for
-                SLOTS.c.slot,
-            )
-            .limit(1)
-            .with_for_update(skip_locked=True)  # SQLite has one writer and ignores it
-            .scalar_subquery()
-        )
-        statement = (
-            update(SLOTS)
-            .where(SLOTS.c.study_id == self.study_id, SLOTS.c.slot == candidate)
-            .values(
-                state="held",
-                token=token,
-                worker=self.worker,
-                attempts=SLOTS.c.attempts + 1,
-                expires_at=epoch_seconds() + LEASE,
-            )
-            .returning(SLOTS.c.slot, SLOTS.c.trial_id, SLOTS.c.planned, SLOTS.c.attempts)
-        )
-        with self.database.transaction() as session:
-            row = session.execute(statement).one_or_none()
-            if row is None:
-                return None
-            trial = session.get(models.TrialModel, row.trial_id) if row.trial_id else None
-            number = int(trial.number) if trial else None
-        return Claim(
-            study_id=self.study_id,
-            slot=row.slot,
-            token=token,
-            trial_id=row.trial_id,
-            number=number,
-            planned=json.loads(row.planned) if row.planned else {},
-            attempts=row.attempts,
-        )
+    def claim(self, token: int) -> Claim | None:
+        """Take a slot: an abandoned one before a fresh one; None where there is none to take.
 
-    def renew(self, claim: Claim) -> None:
-        """Prolong the lease.
+        Of a study that has ended before its budget, only slots with an open trial are given out.
+
+        Args:
+            token: Random, never used for another claim.
+
+        Raises:
+            StudyNotFoundError: The study was deleted.
+        """
+        while True:
+            with self.database.transaction() as session:
+                standing = read_standing(session, self.study, lease=self.lease)
+                row = self._claiming.take(session, token)
+                if row is None:
+                    return None
+                trial = session.get(models.TrialModel, row.trial_id) if row.trial_id else None
+                if trial is not None and trial.state.is_finished():
+                    # Somebody ended it from outside while nobody held it.
+                    self._change(session, row.slot, **_DONE)
+                    continue
+                if row.trial_id and trial is None:  # somebody deleted it
+                    self._change(session, row.slot, trial_id=None)
+                if trial is None and standing.ended is not None:
+                    # Its holder died before it had a trial: the study gets no new one.
+                    self._change(session, row.slot, **_FREE)
+                    continue
+                reports = self._reports(session, row.trial_id) if trial is not None else {}
+                number = int(trial.number) if trial is not None else None
+            return Claim(
+                slot=row.slot,
+                token=token,
+                planned=json.loads(row.planned) if row.planned else {},
+                standing=standing,
+                trial_id=row.trial_id if number is not None else None,
+                number=number,
+                params=json.loads(row.params) if number is not None else {},
+                reports=reports,
+                attempts=row.attempts,
+                micro_batches=row.micro_batches,
+            )
+
+    def renew(self, claim: Claim) -> Standing:
+        """Prolong the lease, and look whether the study goes on.
 
         Raises:
             LostSlotError: Another worker has the slot.
+            StudyNotFoundError: The study was deleted.
         """
         with self.database.transaction() as session:
+            standing = read_standing(session, self.study, lease=self.lease)
             self._prove(session, claim)
+        return standing
 
-    def release(self, claim: Claim, *, tried: bool = False) -> None:
+    def standing(self) -> Standing:
+        """Look whether the study goes on.
+
+        Raises:
+            StudyNotFoundError: The study was deleted.
+        """
+        with self.database.transaction() as session:
+            return read_standing(session, self.study, lease=self.lease)
+
+    def release(self, claim: Claim) -> None:
         """Hand the slot back as it is; the next claim goes on with its trial.
 
         Args:
-            claim: The slot.
-            tried: Whether this claim counts as an attempt that came to nothing.
+            claim: The slot, with what is to be remembered of its attempts and micro-batches.
 
         Raises:
             LostSlotError: Another worker has the slot, or it is done.
         """
-        changes = {"state": "free", "token": None, "worker": None, "expires_at": 0.0}
-        attempts = SLOTS.c.attempts if tried else SLOTS.c.attempts - 1
+        changes = {**_FREE, "attempts": claim.attempts, "micro_batches": claim.micro_batches}
         with self.database.transaction() as session:
-            self._prove(session, claim, attempts=attempts, **changes)
+            try:
+                self._prove(session, claim, **changes)
+            except LostSlotError:
+                if self._state_left(session, claim) != "free":
+                    raise
+                # The commit was done although its answer got lost.
 
     def counts(self) -> SlotCounts:
         """Count the slots by state."""
         with self.database.transaction() as session:
             return count_slots(session, self.study_id)
+
+    def unfinished(self) -> set[int]:
+        """List the slots that are not done."""
+        statement = select(SLOTS.c.slot).where(
+            SLOTS.c.study_id == self.study_id, SLOTS.c.state != "done"
+        )
+        with self.database.transaction() as session:
+            return set(session.scalars(statement))
+
+    def is_over(self) -> bool:
+        """Say whether nothing is left to do: no slot to claim, none held, no trial open."""
+        going_on = exists().where(STATES.c.study_id == self.study_id, STATES.c.ended.is_(None))
+        left = select(func.count()).where(
+            SLOTS.c.study_id == self.study_id,
+            SLOTS.c.state != "done",
+            or_(SLOTS.c.state == "held", SLOTS.c.trial_id.is_not(None), going_on),
+        )
+        with self.database.transaction() as session:
+            return session.scalar(left) == 0
 
     # --- open ----------------------------------------------------------------------------------
 
@@ -152,39 +213,37 @@ class Slots:
             LostSlotError: Another worker has the slot.
             PointTakenError: Another slot has that point of a finite space.
         """
+        point = point_key(proposal.trial.params) if proposal.unique else None
+        params = json.dumps(dict(proposal.params))
         with translated(self.database.name), Session(self.database.engine) as session:
             try:
-                point = point_key(proposal.trial.params) if proposal.unique else None
-                params = json.dumps(dict(proposal.params))
-                self._prove(session, claim, point=point, params=params)
+                there = self._prove(session, claim, point=point, params=params)
             except IntegrityError as error:
                 raise PointTakenError from error
-            # Trial numbers are counted: one at a time.
-            models.StudyModel.find_or_raise_by_id(self.study_id, session, for_update=True)
-            trial = self.database.rdb._get_prepared_new_trial(
-                self.study_id, proposal.trial, session
-            )
-            trial_id, number = int(trial.trial_id), int(trial.number)
-            self._prove(session, claim, trial_id=trial_id)
+            if there is not None:  # the commit was done although its answer got lost
+                session.rollback()
+                trial = session.get_one(models.TrialModel, there)
+                return replace(
+                    claim, trial_id=there, number=int(trial.number), params=proposal.params
+                )
+            trial_id, number = insert_trial(session, self.study_id, proposal.trial)
+            self._change(session, claim.slot, trial_id=trial_id)
             session.commit()
-        return replace(claim, trial_id=trial_id, number=number)
-
-    def params(self, claim: Claim) -> dict[str, Scalar]:
-        """Read the whole set of hyperparameters of the slot's open trial."""
-        statement = select(SLOTS.c.params).where(
-            SLOTS.c.study_id == claim.study_id, SLOTS.c.slot == claim.slot
-        )
-        with self.database.transaction() as session:
-            params: dict[str, Scalar] = json.loads(session.scalars(statement).one())
-        return params
+        return replace(claim, trial_id=trial_id, number=number, params=proposal.params)
 
     # --- report, close -------------------------------------------------------------------------
 
-    def reported_steps(self, trial_id: int) -> set[int]:
-        """List the steps that the database has of a trial."""
+    @staticmethod
+    def _reports(session: Session, trial_id: int) -> dict[int, float]:
         table = models.TrialIntermediateValueModel
-        with self.database.transaction() as session:
-            return set(session.scalars(select(table.step).where(table.trial_id == trial_id)))
+        rows = session.execute(
+            select(table.step, table.intermediate_value, table.intermediate_value_type)
+            .where(table.trial_id == trial_id)
+            .order_by(table.step)
+        )
+        return {
+            step: table.stored_repr_to_intermediate_value(value, kind) for step, value, kind in rows
+        }
 
     def rivals(self, claim: Claim, step: int) -> list[float]:
         """Read what the study's other trials reported at a step, NaN left out."""
@@ -230,52 +289,80 @@ class Slots:
     def _write(
         self, claim: Claim, *, report: tuple[int, float] | None, ending: Ending | None
     ) -> None:
-        rdb, trial_id = self.database.rdb, claim.open_trial_id
+        trial_id = claim.open_trial_id
+        what = ""
         with self.database.transaction() as session:
-            finished = {"state": "done", "token": None, "expires_at": 0.0} if ending else {}
-            self._prove(session, claim, **finished)
-            trial = session.get(models.TrialModel, trial_id, with_for_update=True)
-            ended_outside = trial is None or trial.state.is_finished()
-            if trial is None or ended_outside:
-                done = SLOTS.c.study_id == claim.study_id, SLOTS.c.slot == claim.slot
-                session.execute(update(SLOTS).where(*done).values(state="done", token=None))
-            else:
-                if report is not None:
-                    rdb._set_trial_intermediate_value_without_commit(session, trial_id, *report)
-                if ending is not None:
-                    self._end(session, trial, ending)
-        if ended_outside:
-            raise TrialEndedOutsideError
-
-    def _end(self, session: Session, trial: models.TrialModel, ending: Ending) -> None:
-        rdb, trial_id = self.database.rdb, int(trial.trial_id)
-        for key, fact in ending.attributes.items():
-            rdb._set_trial_attr_without_commit(
-                session, models.TrialUserAttributeModel, trial_id, key, fact
+            try:
+                there = self._prove(session, claim, **(_DONE if ending else {"attempts": 0}))
+            except LostSlotError:
+                if ending is not None and self._state_left(session, claim) == "done":
+                    return  # the commit was done although its answer got lost
+                raise
+            # The slot's own word: SQLite gives the id of a deleted trial to another one.
+            was_running = (
+                there == trial_id
+                and (report is None or insert_report(session, trial_id, *report))
+                and (ending is None or end_trial(session, trial_id, ending))
             )
-        for key, violation in ending.constraints.items():
-            name = f"constraints:{key}"
-            rdb._set_trial_attr_without_commit(
-                session, models.TrialSystemAttributeModel, trial_id, name, violation
-            )
-        if ending.value is not None:
-            rdb._set_trial_value_without_commit(session, trial, 0, ending.value)
-        trial.state = ending.state
-        trial.datetime_complete = datetime.now()
+            if not was_running:
+                what = self._follow_outside(session, claim, there)
+        if what:
+            raise TrialEndedOutsideError(what)
 
-    def _prove(self, session: Session, claim: Claim, **changes: Any) -> None:
-        """Touch the slot by its token: the fence, and a renewal of the lease with it."""
-        mine = (
-            SLOTS.c.study_id == claim.study_id,
+    def _follow_outside(self, session: Session, claim: Claim, there: int | None) -> str:
+        """Let the slot follow a trial that somebody else ended or deleted; say which."""
+        state = state_of(session, there) if there is not None else None
+        if state is None:
+            self._change(
+                session,
+                claim.slot,
+                state="free",
+                token=None,
+                trial_id=None,
+                expires_at=0.0,
+            )
+            return f"trial {claim.number} was deleted from outside; its slot is free again"
+        self._change(session, claim.slot, **_DONE)
+        return f"trial {claim.number} was ended from outside, as {state.name}"
+
+    def _state_left(self, session: Session, claim: Claim) -> str | None:
+        """Read the state of a slot that nobody has claimed after this claim; None where one has."""
+        state: str | None = session.scalar(
+            select(SLOTS.c.state).where(
+                SLOTS.c.study_id == self.study_id,
+                SLOTS.c.slot == claim.slot,
+                SLOTS.c.token == claim.token,
+            )
+        )
+        return state
+
+    def _prove(self, session: Session, claim: Claim, **changes: Any) -> int | None:
+        """Touch the slot by its token: the fence, and a renewal of the lease with it.
+
+        Returns:
+            The slot's trial.
+        """
+        held = (
+            SLOTS.c.study_id == self.study_id,
             SLOTS.c.slot == claim.slot,
             SLOTS.c.token == claim.token,
+            SLOTS.c.state == "held",
         )
-        values = {"expires_at": epoch_seconds() + LEASE} | changes
-        touched = session.execute(update(SLOTS).where(*mine).values(values).returning(SLOTS.c.slot))
-        if touched.one_or_none() is None:
+        values = {"expires_at": epoch_seconds() + self.lease} | changes
+        touched = session.execute(
+            update(SLOTS).where(*held).values(values).returning(SLOTS.c.trial_id)
+        ).one_or_none()
+        if touched is None:
             raise LostSlotError(
-                f"Slot {claim.slot} is another worker's now; nothing was written to it."
+                f"Slot {claim.slot} is not ours any more; nothing was written to it."
             )
+        trial_id: int | None = touched.trial_id
+        return trial_id
+
+    def _change(self, session: Session, slot: int, **changes: Any) -> None:
+        """Change a slot in a transaction that has proved the hold of it."""
+        mine = SLOTS.c.study_id == self.study_id, SLOTS.c.slot == slot
+        session.execute(update(SLOTS).where(*mine).values(changes))
 
 
 def count_slots(session: Session, study_id: int) -> SlotCounts:

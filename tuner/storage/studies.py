@@ -1,31 +1,31 @@
 """Studies in a database: create one frozen, find it, change what may change, delete it."""
 
-import itertools
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import optuna
 from optuna.storages._rdb import models
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from tuner.config import StudyConfig, differences
-from tuner.domain import Point, Scalar, point_key
-from tuner.errors import DataError, FrozenStudyError, InputError, StudyNotFoundError, suggestion
+from tuner.domain import Scalar, point_key
+from tuner.errors import FrozenStudyError, InputError, StudyNotFoundError, suggestion
+from tuner.storage.configuration import Version, lock_study, newest_version, store_version
 from tuner.storage.database import Database, translated
-from tuner.storage.schema import CONFIGS, SLOTS, epoch_seconds
+from tuner.storage.schema import CONFIGS, SLOTS, STATES
+from tuner.storage.states import let_go_on
+from tuner.storage.values import StoredStudy
 
-
-@dataclass(frozen=True, kw_only=True)
-class StoredStudy:
-    """A study that is in the database."""
-
-    #: Optuna's id of it.
-    study_id: int
-    #: What every worker obeys.
-    config: StudyConfig
+#: Why a study that goes on again did not, for people.
+_HAD_ENDED = {
+    "stopped": "it had been stopped",
+    "hours": "its hours had been over",
+    "bug": "a bug had stopped it",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +36,7 @@ class Created:
     study: StoredStudy
     #: Whether it was there before.
     existed: bool
-    #: What changed of an existing study, as ``key: old -> new``.
+    #: What changed of an existing study, and what did not, for people.
     changes: tuple[str, ...]
 
 
@@ -53,17 +53,16 @@ def create_study(database: Database, config: StudyConfig) -> Created:
     """
     with translated(database.name), Session(database.engine) as session:
         try:
-            study_id = _insert_study(session, config)
+            stored = _insert_study(session, config)
             session.commit()
         except IntegrityError:  # somebody was first: the name is unique
             session.rollback()
         else:
-            stored = StoredStudy(study_id=study_id, config=config)
             return Created(study=stored, existed=False, changes=())
     return _reconcile(database, config)
 
 
-def _insert_study(session: Session, config: StudyConfig) -> int:
+def _insert_study(session: Session, config: StudyConfig) -> StoredStudy:
     direction = optuna.study.StudyDirection[config.direction.upper()]
     study = models.StudyModel(
         study_name=config.name,
@@ -72,91 +71,48 @@ def _insert_study(session: Session, config: StudyConfig) -> int:
     session.add(study)
     session.flush()
     study_id = int(study.study_id)
-    _store_config(session, study_id, config, version=1)
-    _add_slots(session, study_id, config, first=0)
-    return study_id
-
-
-def _store_config(session: Session, study_id: int, config: StudyConfig, *, version: int) -> None:
-    known = select(func.max(CONFIGS.c.fingerprint)).where(CONFIGS.c.study_id == study_id)
-    session.execute(
-        insert(CONFIGS).values(
-            study_id=study_id,
-            version=version,
-            config=config.to_json(),
-            fingerprint=known.scalar_subquery(),
-            created_at=epoch_seconds(),
-        )
-    )
-
-
-def _add_slots(session: Session, study_id: int, config: StudyConfig, *, first: int) -> None:
-    plans: Iterable[Point | None] = itertools.repeat(None)
-    if config.sampler.name == "grid":
-        taken = set(session.scalars(select(SLOTS.c.point).where(SLOTS.c.study_id == study_id)))
-        plans = (p for p in config.space.points() if point_key(p) not in taken)
-    elif config.sampler.name == "tpe" and first == 0:
-        plans = itertools.chain([config.space.default_point()], plans)
-    origin = "grid" if config.sampler.name == "grid" else "default"
-    finite = config.space.size() is not None
-    rows = [
-        {
-            "study_id": study_id,
-            "slot": slot,
-            "state": "free",
-            "attempts": 0,
-            "expires_at": 0.0,
-            "planned": json.dumps(plan) if plan is not None else None,
-            "point": point_key(plan) if plan is not None and finite else None,
-            "origin": origin if plan is not None else None,
-        }
-        for slot, plan in zip(range(first, config.n_slots), plans, strict=False)
-    ]
-    if rows:
-        session.execute(insert(SLOTS), rows)
+    key = secrets.token_hex(8)
+    session.execute(insert(STATES).values(study_id=study_id, key=key))
+    store_version(session, study_id, Version(number=1, config=config))
+    return StoredStudy(study_id=study_id, key=key, config=config)
 
 
 def _reconcile(database: Database, wanted: StudyConfig) -> Created:
     stored = find_study(database, wanted.name)
-    allowed, forbidden = differences(stored.config, wanted)
-    if forbidden:
-        listed = "\n  ".join(forbidden)
-        raise FrozenStudyError(
-            f"Study {wanted.name!r} is stored and the study file differs from it:\n  {listed}\n"
-            f"Trials of both would not compare. Undo the change, or start another study with "
-            f"`--set name={wanted.name}-2`, or drop the stored one with "
-            f"`tuner delete {wanted.name}`."
-        )
-    if not allowed:
-        return Created(study=stored, existed=True, changes=())
     with database.transaction() as session:
-        # The lock lets one of several processes with the same new file make the change.
-        models.StudyModel.find_or_raise_by_id(stored.study_id, session, for_update=True)
-        newest = _newest(session, stored.study_id)
-        if newest.config != wanted.to_json():
-            _store_config(session, stored.study_id, wanted, version=newest.version + 1)
-            n_slots = session.scalar(
-                select(func.count()).where(SLOTS.c.study_id == stored.study_id)
+        # One of several processes with the same new file makes the change.
+        lock_study(session, stored)
+        newest = newest_version(session, stored.study_id)
+        notes: list[str] = []
+        kept, asked = newest.config.budget.trials, wanted.budget.trials
+        if asked < kept:  # `tuner extend` has run ahead of the study file, or it was shortened
+            notes.append(
+                f"budget.trials stays {kept}, though the study file says {asked}: "
+                f"`tuner stop {wanted.name}` ends a study early"
             )
-            _add_slots(session, stored.study_id, wanted, first=n_slots or 0)
-    changed = StoredStudy(study_id=stored.study_id, config=wanted)
-    return Created(study=changed, existed=True, changes=tuple(allowed))
+            budget = wanted.budget.model_copy(update={"trials": kept})
+            wanted = wanted.model_copy(update={"budget": budget})
+        allowed, forbidden = differences(newest.config, wanted)
+        if forbidden:
+            raise FrozenStudyError(_frozen_message(wanted.name, forbidden))
+        changed = replace(stored, config=wanted if allowed else newest.config)
+        if allowed:
+            version = Version(number=newest.number + 1, config=wanted)
+            store_version(session, stored.study_id, version)
+        before = let_go_on(session, changed, {"stopped", "bug", "hours"})
+    if before.ended is not None:
+        notes.append(f"goes on again: {_HAD_ENDED[before.ended]}")
+    changes = (*(f"changed {line}" for line in allowed), *notes)
+    return Created(study=changed, existed=True, changes=changes)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Version:
-    version: int
-    config: str
-
-
-def _newest(session: Session, study_id: int) -> _Version:
-    row = session.execute(
-        select(CONFIGS.c.version, CONFIGS.c.config)
-        .where(CONFIGS.c.study_id == study_id)
-        .order_by(CONFIGS.c.version.desc())
-        .limit(1)
-    ).one()
-    return _Version(version=row.version, config=row.config)
+def _frozen_message(name: str, forbidden: list[str]) -> str:
+    listed = "\n  ".join(forbidden)
+    return (
+        f"Study {name!r} is stored and the study file differs from it:\n  {listed}\n"
+        f"Trials of both would not compare. Undo the change, or start another study with "
+        f"`--set name={name}-2`, or drop the stored one with `tuner delete {name}`."
+    )
 
 
 def find_study(database: Database, name: str) -> StoredStudy:
@@ -168,7 +124,8 @@ def find_study(database: Database, name: str) -> StoredStudy:
     with database.transaction() as session:
         study = models.StudyModel.find_by_name(name, session)
         row = session.execute(
-            select(CONFIGS.c.study_id, CONFIGS.c.config)
+            select(CONFIGS.c.study_id, CONFIGS.c.config, STATES.c.key)
+            .join(STATES, STATES.c.study_id == CONFIGS.c.study_id)
             .where(CONFIGS.c.study_id == (study.study_id if study else None))
             .order_by(CONFIGS.c.version.desc())
             .limit(1)
@@ -185,7 +142,8 @@ def find_study(database: Database, name: str) -> StoredStudy:
             f"There is no study {name!r} in {database.name}.{suggestion(name, names)}{there} "
             f"Create it with `tuner run FILE` or `tuner create FILE`."
         )
-    return StoredStudy(study_id=row.study_id, config=StudyConfig.from_json(row.config))
+    config = StudyConfig.from_json(row.config)
+    return StoredStudy(study_id=row.study_id, key=row.key, config=config)
 
 
 def study_names(database: Database) -> list[str]:
@@ -212,26 +170,6 @@ def delete_study(database: Database, study: StoredStudy) -> None:
             database.storage.delete_study(study.study_id)
         except KeyError as error:
             raise StudyNotFoundError(f"Study {study.config.name!r} is gone already.") from error
-
-
-def agree_on_data(database: Database, study_id: int, fingerprint: str) -> None:
-    """Record what data the study is about, or check that it is the same.
-
-    Raises:
-        DataError: The study's other trials saw other data.
-    """
-    with database.transaction() as session:
-        nobody_yet = CONFIGS.c.study_id == study_id, CONFIGS.c.fingerprint.is_(None)
-        session.execute(update(CONFIGS).where(*nobody_yet).values(fingerprint=fingerprint))
-        known = session.scalar(
-            select(func.max(CONFIGS.c.fingerprint)).where(CONFIGS.c.study_id == study_id)
-        )
-    if known != fingerprint:
-        raise DataError(
-            f"The data here is not what this study began with: fingerprint {fingerprint} here, "
-            f"{known} in the study. Restore the file, or start another study with "
-            f"`--set name=...`."
-        )
 
 
 def enqueue(database: Database, study: StoredStudy, point: Mapping[str, Scalar]) -> int:
@@ -283,7 +221,7 @@ def enqueue(database: Database, study: StoredStudy, point: Mapping[str, Scalar])
     if slot is None:
         raise InputError(
             f"Study {study.config.name!r} has no free slot for it. "
-            f"Raise budget.trials in the study file and `tuner create` it again."
+            f"Raise budget.trials: `tuner extend {study.config.name} --trials 1`."
         )
     return slot
 

@@ -1,32 +1,63 @@
-"""What passes between a worker and its slots, as frozen values."""
+"""What passes through the doors of the storage, as frozen values."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
+from tuner.config import StudyConfig
 from tuner.domain import Scalar
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredStudy:
+    """A study that is in the database."""
+
+    #: Optuna's id of it.
+    study_id: int
+    #: Random: SQLite gives the ids of deleted studies anew.
+    key: str
+    #: What every worker obeys.
+    config: StudyConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """Whether a study goes on."""
+
+    #: ``stopped``, ``hours`` or ``bug`` where it ends before its budget is used up.
+    ended: str | None
+    #: Why, for people.
+    message: str
+    #: Seconds that ``budget.hours`` leaves; None without that limit.
+    seconds_left: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
     """A worker's hold of one slot."""
 
-    #: Study it belongs to.
-    study_id: int
     #: Its place in the budget, from 0.
     slot: int
     #: Proof of the hold: random, never used again.
     token: int
-    #: Optuna's trial, where one is open already.
-    trial_id: int | None
-    #: Its number in the study.
-    number: int | None
     #: Values decided in advance.
     planned: Mapping[str, Scalar]
-    #: Claims of this slot that were not handed back, this one included.
-    attempts: int
+    #: Whether the study goes on, when the slot was claimed.
+    standing: Standing
+    #: Optuna's trial, where one is open already.
+    trial_id: int | None = None
+    #: Its number in the study.
+    number: int | None = None
+    #: All hyperparameters of an open trial, fixed ones included.
+    params: Mapping[str, Scalar] = field(default_factory=dict)
+    #: Step to value of what the database has of an open trial.
+    reports: Mapping[int, float] = field(default_factory=dict)
+    #: Trainers that died over it without any progress between.
+    attempts: int = 0
+    #: Parts that a batch is cut into, so that it fits into memory.
+    micro_batches: int = 1
 
     @property
     def open_trial_id(self) -> int:
@@ -84,7 +115,4 @@ class PointTakenError(Exception):
 
 
 class TrialEndedOutsideError(Exception):
-    """Somebody else finished the trial, from the dashboard for example; its slot is done now."""
-
-    def __init__(self) -> None:
-        super().__init__("Somebody ended the trial from outside; its slot is done.")
+    """Somebody else finished or deleted the trial, from the dashboard for example."""

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import IO, Any, TypeAlias
+from typing import IO, Any, TypeAlias, get_args
 
 from tuner.domain import Scalar
 
@@ -28,6 +28,11 @@ class Train:
     token: int
     #: All hyperparameters.
     params: Mapping[str, Scalar]
+    #: Folder for this claim's checkpoints, beside those of earlier claims of the slot; None for
+    #: none.
+    checkpoints: str | None = None
+    #: Parts that a batch is cut into, so that it fits into memory.
+    micro_batches: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +41,8 @@ class Stop:
 
     #: Which one.
     token: int
+    #: Whether somebody will go on with it: then a checkpoint is left.
+    keep: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +55,34 @@ class Ready:
     device: str
     #: Things a person should know about the data.
     notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Alive:
+    """From the trainer: it trains or evaluates; said every second or so."""
+
+    #: Which trial.
+    token: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resumed:
+    """From the trainer: it goes on from a checkpoint."""
+
+    #: Which trial.
+    token: int
+    #: Batches trained before.
+    n_batches: int
+    #: Training time before.
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Saved:
+    """From the trainer: it wrote a checkpoint, behind all earlier ones."""
+
+    #: Which trial.
+    token: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,12 +115,14 @@ class Failed:
 
     #: Which trial.
     token: int
-    #: One word: ``diverged``, or the name of an unexpected exception.
+    #: One word: ``diverged``, ``out_of_memory``, or the name of an unexpected exception.
     reason: str
     #: What happened.
     message: str
     #: Whether the trial itself is to blame, which the sampler should learn.
     infeasible: bool
+    #: Exception and line, of an unexpected exception.
+    failed_at: str
     #: Facts about the trial.
     attributes: Mapping[str, Any]
 
@@ -98,11 +135,22 @@ class Unusable:
     message: str
 
 
-Message: TypeAlias = Prepare | Train | Stop | Ready | Reported | Finished | Failed | Unusable
-_KINDS: dict[str, type[Any]] = {
-    kind.__name__: kind
-    for kind in (Prepare, Train, Stop, Ready, Reported, Finished, Failed, Unusable)
-}
+Message: TypeAlias = (
+    Prepare
+    | Train
+    | Stop
+    | Ready
+    | Alive
+    | Resumed
+    | Saved
+    | Reported
+    | Finished
+    | Failed
+    | Unusable
+)
+#: What a trainer says of one trial.
+TrialMessage: TypeAlias = Alive | Resumed | Saved | Reported | Finished | Failed
+_KINDS: dict[str, type[Any]] = {kind.__name__: kind for kind in get_args(Message)}
 
 
 def write_message(file: IO[bytes], message: Message) -> None:

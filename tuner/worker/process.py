@@ -47,7 +47,21 @@ LAST_WORDS = 2_000
 
 
 class TrainerDiedError(TrainerError):
-    """The trainer process ended unasked."""
+    """The trainer process ended unasked, or had to be ended.
+
+    Args:
+        how: In a few words, the same for the same kind of death.
+        words: What it said last.
+    """
+
+    def __init__(self, how: str, words: str) -> None:
+        super().__init__(
+            f"The trainer {how}.{f' Its last words:{chr(10)}{words}' if words else ''}"
+        )
+        #: In a few words.
+        self.how = how
+        #: Whether it was ended by SIGKILL, as the kernel does when memory runs out.
+        self.was_killed = how == "signal SIGKILL"
 
 
 def trainer_environment(environment: Mapping[str, str], *, threads: int) -> dict[str, str]:
@@ -98,6 +112,7 @@ class TrainerProcess:
                 str(child_reads),
                 str(child_writes),
                 objective,
+                str(os.getpid()),
             ],
             stdin=subprocess.DEVNULL,
             stdout=self._words,
@@ -161,9 +176,17 @@ class TrainerProcess:
     def _died(self) -> TrainerDiedError:
         code = self._process.wait()
         how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        return TrainerDiedError(how, self.last_words())
+
+    def last_words(self) -> str:
+        """Read what the process said last, on stdout or stderr."""
         self._words.seek(max(0, self._words.seek(0, os.SEEK_END) - LAST_WORDS))
-        words = self._words.read().decode(errors="replace").strip()
-        return TrainerDiedError(f"The trainer ended with {how}. Its last words:\n{words}")
+        return self._words.read().decode(errors="replace").strip()
+
+    def kill(self) -> None:
+        """End a process that does not answer any more, whatever it is at."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)  # it leads its own group
 
     def close(self) -> None:
         """End the process, by force where it does not listen."""
@@ -175,7 +198,7 @@ class TrainerProcess:
         try:
             self._process.wait(GRACE)
         except subprocess.TimeoutExpired:
-            os.killpg(self._process.pid, signal.SIGKILL)  # it leads its own group
+            self.kill()
             self._process.wait()
         self._words.close()
 

@@ -1,33 +1,52 @@
 """The trial as the trainer sees it: values that were drawn elsewhere, reports that travel."""
 
 import threading
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable
 from typing import Any
 
-from tuner.domain import Scalar
 from tuner.errors import TrainerError
+from tuner.worker.messages import Alive, Reported, Resumed, Saved, Train, TrialMessage
+
+#: Seconds between signs of life.
+ALIVE_SECONDS = 1.0
 
 
 class RemoteTrial:
     """Stands in for an Optuna trial at the other end of the worker's pipe.
 
     Args:
-        params: All hyperparameters, drawn by the worker.
-        send_report: Takes value and step to the worker.
+        order: The trial, drawn by the worker.
+        send: Takes a message to the worker.
         stop: Set once the worker wants the trial to end.
     """
 
     def __init__(
-        self,
-        params: Mapping[str, Scalar],
-        send_report: Callable[[float, int], None],
-        stop: threading.Event,
+        self, order: Train, send: Callable[[TrialMessage], None], stop: threading.Event
     ) -> None:
-        self._params = params
-        self._send_report = send_report
+        #: What the worker asked for.
+        self.order = order
+        self._params = order.params
+        self._send = send
         self._stop = stop
+        self._said_alive = 0.0
         #: Facts noted so far.
         self.attributes: dict[str, Any] = {}
+
+    def alive(self) -> None:
+        """Tell the worker, now and then, that training goes on."""
+        now = time.monotonic()
+        if now - self._said_alive >= ALIVE_SECONDS:
+            self._said_alive = now
+            self._send(Alive(token=self.order.token))
+
+    def resumed(self, n_batches: int, seconds: float) -> None:
+        """Tell the worker that the training goes on from a checkpoint."""
+        self._send(Resumed(token=self.order.token, n_batches=n_batches, seconds=seconds))
+
+    def saved(self) -> None:
+        """Tell the worker that a checkpoint was written."""
+        self._send(Saved(token=self.order.token))
 
     def _value(self, name: str) -> Any:
         if name not in self._params:
@@ -57,7 +76,7 @@ class RemoteTrial:
 
     def report(self, value: float, step: int) -> None:
         """Send a report to the worker, without waiting for an answer."""
-        self._send_report(value, step)
+        self._send(Reported(token=self.order.token, step=step, value=value))
 
     def should_prune(self) -> bool:
         """Say what the worker last wanted; never waits for the database."""

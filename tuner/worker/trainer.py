@@ -1,31 +1,35 @@
 """The child process that builds and trains one model at a time; it holds no credentials.
 
-Started by `tuner.worker.process` as ``python -m tuner.worker.trainer READ WRITE OBJECTIVE``.
+Started by `tuner.worker.process` as ``python -m tuner.worker.trainer READ WRITE OBJECTIVE WORKER``.
 """
 
+import ctypes
 import importlib
 import math
 import os
 import queue
+import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, TypeAlias
 
 import optuna
 
+from tuner.checkpoints import Checkpoints
 from tuner.config import StudyConfig
 from tuner.errors import InputError, TrialFailedError
+from tuner.host import versions
+from tuner.worker.memory import is_out_of_memory
 from tuner.worker.messages import (
     Failed,
     Finished,
     Message,
     Prepare,
     Ready,
-    Reported,
     Stop,
     Train,
     Unusable,
@@ -33,6 +37,8 @@ from tuner.worker.messages import (
     write_message,
 )
 from tuner.worker.remote import RemoteTrial
+
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,47 +55,80 @@ class Equipment:
     notes: tuple[str, ...] = ()
 
 
-#: Makes the objective of a study; the event ends a running training.
-Factory: TypeAlias = Callable[[Prepare, threading.Event], Equipment]
+class Control:
+    """What the worker wants of a running training."""
+
+    def __init__(self) -> None:
+        #: Set when the training should end at its next batch.
+        self.stop = threading.Event()
+        #: Set as well when somebody will go on with it.
+        self.keep = threading.Event()
 
 
-def gru_objective(prepare: Prepare, stop: threading.Event) -> Equipment:
+#: Makes the objective of a study.
+Factory: TypeAlias = Callable[[Prepare, Control], Equipment]
+
+
+def gru_objective(prepare: Prepare, control: Control) -> Equipment:
     """Make the objective that trains Keras GRUs.
 
     Args:
         prepare: The study, and what this process may use.
-        stop: Ends a running training at its next batch.
+        control: Ends a running training at its next batch.
     """
     from tuner.device import configure  # TensorFlow loads here, in the trainer alone
 
     device = configure(threads=prepare.threads)
 
-    import keras
-
     from tuner.objective import Objective
-
-    class StopCallback(keras.callbacks.Callback):
-        """Stops a training between two batches."""
-
-        def on_train_batch_end(self, batch: int, logs: object = None) -> None:
-            del batch, logs  # Keras passes them by name
-            if stop.is_set():
-                self.model.stop_training = True
-
-    def callbacks() -> Sequence[Any]:
-        return [StopCallback()]
 
     objective = Objective(
         StudyConfig.from_json(prepare.config),
         data_root=Path(prepare.data_root) if prepare.data_root else None,
-        callbacks=callbacks,
     )
+    same = {"device": device, "threads": str(prepare.threads), "code": versions()["tuner"]}
+
+    def train(trial: RemoteTrial) -> float:
+        order, checkpoints = trial.order, None
+        if order.checkpoints is not None:
+            checkpoints = Checkpoints(
+                Path(order.checkpoints),
+                identity=same,
+                on_write=lambda _: trial.saved(),
+                on_resume=lambda snapshot: trial.resumed(snapshot.n_batches, snapshot.seconds),
+            )
+            checkpoints.keep_when_stopped = control.keep
+        return objective.train(
+            trial,
+            checkpoints=checkpoints,
+            micro_batches=order.micro_batches,
+            callbacks=[_follow(trial, control)],
+        )
+
     return Equipment(
-        objective=objective,
+        objective=train,
         fingerprint=objective.fingerprint,
         device=device,
         notes=objective.data.notes,
     )
+
+
+def _follow(trial: RemoteTrial, control: Control) -> Any:
+    """Make the Keras callback that shows the worker life, and stops when it says so."""
+    import keras
+
+    class Following(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch: int, logs: object = None) -> None:
+            del batch, logs  # Keras passes them by name
+            trial.alive()
+            if control.stop.is_set():
+                self.model.stop_training = True
+
+        def on_test_batch_end(self, batch: int, logs: object = None) -> None:
+            del batch, logs
+            trial.alive()
+
+    return Following()
 
 
 class Trainer:
@@ -110,7 +149,7 @@ class Trainer:
         self.reading = reading
         self.writing = writing
         self.factory = factory
-        self.stop = threading.Event()
+        self.control = Control()
         self.inbox: queue.SimpleQueue[Prepare | Train] = queue.SimpleQueue()
         self.token: int | None = None
         self.lock = threading.Lock()
@@ -122,7 +161,7 @@ class Trainer:
         if not isinstance(prepare, Prepare):
             raise TypeError(f"expected Prepare first, received {prepare!r}")
         try:
-            equipment = self.factory(prepare, self.stop)
+            equipment = self.factory(prepare, self.control)
         except InputError as error:
             self._send(Unusable(message=str(error)))
             return
@@ -139,13 +178,11 @@ class Trainer:
                 self._send(self._train(equipment.objective, order))
 
     def _train(self, objective: Callable[[Any], float], order: Train) -> Message:
-        def report(value: float, step: int) -> None:
-            self._send(Reported(token=order.token, step=step, value=value))
-
         with self.lock:
             self.token = order.token
-            self.stop.clear()
-        trial = RemoteTrial(order.params, report, self.stop)
+            self.control.stop.clear()
+            self.control.keep.clear()
+        trial = RemoteTrial(order, self._send, self.control.stop)
         try:
             value: float | None = objective(trial)
         except optuna.TrialPruned:
@@ -156,6 +193,7 @@ class Trainer:
                 reason=error.reason,
                 message=str(error),
                 infeasible=True,
+                failed_at="",
                 attributes=trial.attributes,
             )
         except InputError as error:
@@ -163,12 +201,13 @@ class Trainer:
         except Exception as error:  # noqa: BLE001 - whatever the model code raises, the worker decides
             return Failed(
                 token=order.token,
-                reason=type(error).__name__,
+                reason="out_of_memory" if is_out_of_memory(error) else type(error).__name__,
                 message=traceback.format_exc(),
                 infeasible=False,
+                failed_at=_where(error),
                 attributes=trial.attributes,
             )
-        if self.stop.is_set():
+        if self.control.stop.is_set():
             value = None
         elif value is not None and math.isnan(value):
             return Failed(
@@ -176,6 +215,7 @@ class Trainer:
                 reason="nan",
                 message="The objective gave nan. Expected a number, or optuna.TrialPruned.",
                 infeasible=False,
+                failed_at="the objective's value is not a number",
                 attributes=trial.attributes,
             )
         return Finished(token=order.token, value=value, attributes=trial.attributes)
@@ -188,13 +228,31 @@ class Trainer:
         for line in self.reading:
             message = parse_message(line)
             match message:
-                case Stop(token=token):
+                case Stop(token=token, keep=keep):
                     with self.lock:
                         if token == self.token:
-                            self.stop.set()
+                            if keep:
+                                self.control.keep.set()
+                            self.control.stop.set()
                 case Prepare() | Train():
                     self.inbox.put(message)
         # The worker is gone, perhaps killed: nobody is left to train for.
+        os._exit(0)
+
+
+def _where(error: BaseException) -> str:
+    """Name the exception and the line that raised it: the same for the same bug."""
+    frames = traceback.extract_tb(error.__traceback__)
+    last = frames[-1] if frames else None
+    place = f"{Path(last.filename).name}:{last.lineno}" if last else "unknown"
+    return f"{type(error).__name__} at {place}"
+
+
+def _die_with(worker: int) -> None:
+    """Let the kernel end this process with its worker, even while it is stopped or busy."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != worker:  # it died before we asked
         os._exit(0)
 
 
@@ -208,6 +266,7 @@ def load_factory(name: str) -> Factory:
 def main() -> None:
     """Serve the worker at the given descriptors."""
     read_fd, write_fd, name = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+    _die_with(int(sys.argv[4]))
     reading, writing = os.fdopen(read_fd, "rb"), os.fdopen(write_fd, "wb")
     Trainer(reading, writing, load_factory(name)).run()
     os._exit(0)  # a thread still reads: closing the pipe under it would wait for it

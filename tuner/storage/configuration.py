@@ -1,0 +1,104 @@
+"""A study's configuration in the database: its versions, and the slots that follow from it."""
+
+import itertools
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from optuna.storages._rdb import models
+from sqlalchemy import exists, func, insert, select, update
+from sqlalchemy.orm import Session
+
+from tuner.config import StudyConfig
+from tuner.domain import Point, point_key
+from tuner.errors import StudyNotFoundError
+from tuner.storage.schema import CONFIGS, SLOTS, STATES, epoch_seconds
+from tuner.storage.values import StoredStudy
+
+
+@dataclass(frozen=True, kw_only=True)
+class Version:
+    """A configuration as it is stored."""
+
+    #: From 1.
+    number: int
+    #: What every worker obeys.
+    config: StudyConfig
+
+
+def lock_study(session: Session, study: StoredStudy) -> None:
+    """Keep all others from changing the study until the end of the transaction.
+
+    A write, because SQLite knows no ``FOR UPDATE`` and would let two processes read at once.
+
+    Raises:
+        StudyNotFoundError: The study was deleted.
+    """
+    table = models.StudyModel
+    same = exists().where(STATES.c.study_id == study.study_id, STATES.c.key == study.key)
+    found = session.execute(
+        update(table)
+        .where(table.study_id == study.study_id, same)
+        .values(study_name=table.study_name)
+        .returning(table.study_id)
+        .execution_options(synchronize_session=False)
+    ).one_or_none()
+    if found is None:
+        raise StudyNotFoundError(
+            f"Study {study.config.name!r} is not in the database any more: somebody deleted it."
+        )
+
+
+def newest_version(session: Session, study_id: int) -> Version:
+    """Read the configuration that is in force."""
+    row = session.execute(
+        select(CONFIGS.c.version, CONFIGS.c.config)
+        .where(CONFIGS.c.study_id == study_id)
+        .order_by(CONFIGS.c.version.desc())
+        .limit(1)
+    ).one()
+    return Version(number=row.version, config=StudyConfig.from_json(row.config))
+
+
+def store_version(session: Session, study_id: int, version: Version) -> None:
+    """Put a configuration in force, and add the slots that it has more than the one before."""
+    session.execute(
+        insert(CONFIGS).values(
+            study_id=study_id,
+            version=version.number,
+            config=version.config.to_json(),
+            created_at=epoch_seconds(),
+        )
+    )
+    _add_slots(session, study_id, version.config, first=n_slots(session, study_id))
+
+
+def n_slots(session: Session, study_id: int) -> int:
+    """Count a study's slots, whatever their state."""
+    return session.scalar(select(func.count()).where(SLOTS.c.study_id == study_id)) or 0
+
+
+def _add_slots(session: Session, study_id: int, config: StudyConfig, *, first: int) -> None:
+    plans: Iterable[Point | None] = itertools.repeat(None)
+    if config.sampler.name == "grid":
+        taken = set(session.scalars(select(SLOTS.c.point).where(SLOTS.c.study_id == study_id)))
+        plans = (p for p in config.space.points() if point_key(p) not in taken)
+    elif config.sampler.name == "tpe" and first == 0:
+        plans = itertools.chain([config.space.default_point()], plans)
+    origin = "grid" if config.sampler.name == "grid" else "default"
+    finite = config.space.size() is not None
+    rows = [
+        {
+            "study_id": study_id,
+            "slot": slot,
+            "state": "free",
+            "attempts": 0,
+            "expires_at": 0.0,
+            "planned": json.dumps(plan) if plan is not None else None,
+            "point": point_key(plan) if plan is not None and finite else None,
+            "origin": origin if plan is not None else None,
+        }
+        for slot, plan in zip(range(first, config.n_slots), plans, strict=False)
+    ]
+    if rows:
+        session.execute(insert(SLOTS), rows)

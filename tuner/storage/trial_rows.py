@@ -1,0 +1,145 @@
+"""Optuna's rows of one trial, written in few statements inside somebody else's transaction.
+
+Optuna's own methods look up the trial before each parameter, report and attribute. What they would
+check, that the trial is running and its owner alone writes, is a condition of these statements or
+has been proved by the slot's token.
+"""
+
+import json
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+from optuna.distributions import distribution_to_json
+from optuna.storages._rdb import models
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import Table, func, insert, literal, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
+
+from tuner.storage.values import Ending
+
+#: SQL has no word for "insert unless it is there" that both databases know.
+_INSERT = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
+
+_STUDIES: Table = models.StudyModel.__table__
+_TRIALS: Table = models.TrialModel.__table__
+_PARAMS: Table = models.TrialParamModel.__table__
+_REPORTS: Table = models.TrialIntermediateValueModel.__table__
+_VALUES: Table = models.TrialValueModel.__table__
+_USER_ATTRIBUTES: Table = models.TrialUserAttributeModel.__table__
+_SYSTEM_ATTRIBUTES: Table = models.TrialSystemAttributeModel.__table__
+
+
+def insert_trial(session: Session, study_id: int, trial: FrozenTrial) -> tuple[int, int]:
+    """Create a running trial with its params.
+
+    Args:
+        session: An open transaction.
+        study_id: Whose trial it is.
+        trial: Params, distributions, system attributes and start are taken.
+
+    Returns:
+        Its id, and its number in the study.
+    """
+    # Numbers are counted, one trial at a time: the lock on the study is what Optuna takes, too.
+    study = _STUDIES.c.study_id == study_id
+    session.execute(select(_STUDIES.c.study_id).where(study).with_for_update())
+    n_before = select(func.count()).where(_TRIALS.c.study_id == study_id).scalar_subquery()
+    row = session.execute(
+        insert(_TRIALS)
+        .values(
+            study_id=study_id,
+            number=n_before,
+            state=TrialState.RUNNING,
+            datetime_start=_now(),
+        )
+        .returning(_TRIALS.c.trial_id, _TRIALS.c.number)
+    ).one()
+    params = [
+        {
+            "trial_id": row.trial_id,
+            "param_name": name,
+            "param_value": trial.distributions[name].to_internal_repr(value),
+            "distribution_json": distribution_to_json(trial.distributions[name]),
+        }
+        for name, value in trial.params.items()
+    ]
+    if params:
+        session.execute(insert(_PARAMS), params)
+    _insert_attributes(session, _SYSTEM_ATTRIBUTES, row.trial_id, trial.system_attrs.items())
+    return row.trial_id, row.number
+
+
+def insert_report(session: Session, trial_id: int, step: int, value: float) -> bool:
+    """Write one report of a running trial; the same one again changes nothing.
+
+    Returns:
+        Whether the trial is running.
+    """
+    stored, kind = models.TrialIntermediateValueModel.intermediate_value_to_stored_repr(value)
+    columns = {
+        "trial_id": _TRIALS.c.trial_id,
+        "step": literal(step),
+        "intermediate_value": literal(stored, _REPORTS.c.intermediate_value.type),
+        "intermediate_value_type": literal(kind, _REPORTS.c.intermediate_value_type.type),
+    }
+    is_running = _TRIALS.c.trial_id == trial_id, _TRIALS.c.state == TrialState.RUNNING
+    statement = _insert(session, _REPORTS).from_select(
+        list(columns), select(*columns.values()).where(*is_running).with_for_update()
+    )
+    updated = statement.on_conflict_do_update(
+        index_elements=["trial_id", "step"],
+        set_={"intermediate_value": statement.excluded.intermediate_value},
+    )
+    written = session.execute(updated.returning(_REPORTS.c.trial_id)).one_or_none()
+    return written is not None
+
+
+def end_trial(session: Session, trial_id: int, ending: Ending) -> bool:
+    """End a running trial: state, time, value, attributes, constraints.
+
+    Returns:
+        Whether the trial was running.
+    """
+    ended = session.execute(
+        update(_TRIALS)
+        .where(_TRIALS.c.trial_id == trial_id, _TRIALS.c.state == TrialState.RUNNING)
+        .values(state=ending.state, datetime_complete=_now())
+        .returning(_TRIALS.c.trial_id)
+    ).one_or_none()
+    if ended is None:
+        return False
+    _insert_attributes(session, _USER_ATTRIBUTES, trial_id, ending.attributes.items())
+    violations = [(f"constraints:{key}", value) for key, value in ending.constraints.items()]
+    _insert_attributes(session, _SYSTEM_ATTRIBUTES, trial_id, violations)
+    if ending.value is not None:
+        stored, kind = models.TrialValueModel.value_to_stored_repr(ending.value)
+        session.execute(
+            insert(_VALUES).values(trial_id=trial_id, objective=0, value=stored, value_type=kind)
+        )
+    return True
+
+
+def state_of(session: Session, trial_id: int) -> TrialState | None:
+    """Read a trial's state; None where there is no such trial."""
+    return session.scalar(select(_TRIALS.c.state).where(_TRIALS.c.trial_id == trial_id))
+
+
+def _insert_attributes(
+    session: Session, table: Table, trial_id: int, facts: Iterable[tuple[str, Any]]
+) -> None:
+    """Write attributes of a trial at once; what somebody else wrote under a name stays."""
+    rows = [
+        {"trial_id": trial_id, "key": key, "value_json": json.dumps(fact)} for key, fact in facts
+    ]
+    if rows:
+        session.execute(_insert(session, table).values(rows).on_conflict_do_nothing())
+
+
+def _insert(session: Session, table: Table) -> Any:
+    return _INSERT[session.get_bind().dialect.name](table)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC).replace(tzinfo=None)  # as Optuna stores it

@@ -1,0 +1,306 @@
+"""One claim from its open trial to an end: trained and closed, or given back for another go."""
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from optuna.trial import TrialState
+
+from tuner.checkpoints import CheckpointStore
+from tuner.errors import LostSlotError, StorageUnavailableError, TrainerError
+from tuner.metrics import STEPS_PER_EPOCH
+from tuner.storage import (
+    Claim,
+    Database,
+    Ending,
+    Slots,
+    StoredStudy,
+    count_equal_failures,
+    end_study,
+)
+from tuner.worker.conversation import Conversation
+from tuner.worker.delivery import Delivery
+from tuner.worker.keeper import TrainerKeeper
+from tuner.worker.messages import Failed, Finished, Reported, Resumed, Saved, Train
+from tuner.worker.outage import Outage
+from tuner.worker.process import TrainerDiedError, TrainerProcess
+
+log = logging.getLogger(__name__)
+
+#: Trainers that may die over a trial without any progress between, before it is given up.
+MAX_ATTEMPTS = 5
+#: Distinct points that fail in the same way before the study is stopped.
+MAX_EQUAL_FAILURES = 3
+#: When memory runs out, a batch is cut into so many times more parts ...
+MICRO_BATCHES_FACTOR = 4
+#: ... up to this.
+MAX_MICRO_BATCHES = 16
+#: Seconds that a trainer has to stop a training before it is replaced ...
+STOP_SECONDS = 30.0
+#: ... and when the worker itself has to end: a checkpoint is written meanwhile.
+HAND_BACK_SECONDS = 5.0
+
+
+class TrialRun:
+    """Has one trial trained.
+
+    Args:
+        database: Where the study is.
+        study: The study.
+        slots: Its slots.
+        claim: The slot, with its open trial.
+        keeper: Who has the trainer.
+        outage: Whether the database is away.
+        store: Where checkpoints go; None for nowhere.
+        facts: What is to be stored with the trial about where it ran.
+        hang_seconds: Time without a step after which a trainer counts as hung.
+        check: Called now and then; may raise.
+    """
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        study: StoredStudy,
+        slots: Slots,
+        claim: Claim,
+        keeper: TrainerKeeper,
+        outage: Outage,
+        store: CheckpointStore | None,
+        facts: Mapping[str, Any],
+        hang_seconds: float,
+        check: Callable[[], None],
+    ) -> None:
+        self._database = database
+        self._study = study
+        self._config = study.config
+        self._slots = slots
+        self._claim = claim
+        self._keeper = keeper
+        self._outage = outage
+        self._store = store
+        self._where = facts
+        self._hang_seconds = hang_seconds
+        self._check = check
+        self._talk: Conversation | None = None
+        self._is_closed = False
+        self._delivery = Delivery(slots, claim, self._config, outage, self._facts)
+
+    # --- the training ----------------------------------------------------------------------------
+
+    def run(self, trainer: TrainerProcess) -> None:
+        """Train to whatever end.
+
+        Raises:
+            LostSlotError: Another worker has the slot.
+            TrialEndedOutsideError: Somebody else finished the trial.
+            TrainerError: The study was stopped: its trials fail all in the same way.
+            StorageUnavailableError: The database was away for too long.
+        """
+        claim = self._claim
+        if claim.standing.ended == "hours":  # somebody's trial that was not finished in time
+            self._close_early(f"time: {claim.standing.message}")
+            return
+        shown = {p.name: claim.params.get(p.name) for p in self._config.space.parameters}
+        log.info(
+            "trial %s%s: %s",
+            claim.number,
+            " again" if claim.reports else "",
+            " ".join(f"{name}={value}" for name, value in shown.items() if value is not None),
+        )
+        folder = self._store.folder(claim.slot, claim.token) if self._store else None
+        order = Train(
+            token=claim.token,
+            params=claim.params,
+            checkpoints=str(folder) if folder else None,
+            micro_batches=claim.micro_batches,
+        )
+        try:
+            self._talk = Conversation(trainer, order, hang_seconds=self._hang_seconds)
+            self._follow(self._talk)
+            self.free_trainer()
+            self._keeper.after_trial()
+        except TrainerDiedError as error:
+            self._keeper.end()
+            self._after_death(error)
+        finally:
+            if self._is_closed and self._store is not None:
+                self._store.forget(claim.slot)
+
+    def _follow(self, talk: Conversation) -> None:
+        delivery = self._delivery
+        while True:
+            message = talk.receive(min(delivery.seconds_to_wait, self._seconds_left(talk)))
+            self._check()
+            self._keeper.memory.sample()
+            match message:
+                case Reported(step=step, value=value):
+                    delivery.add(step, value)
+                case Resumed(n_batches=n_batches):
+                    log.info("trial %s goes on after %d batches", self._claim.number, n_batches)
+                case Saved():
+                    delivery.progressed = True
+                case Finished() | Failed():
+                    if not self._is_pruned():
+                        self._after_training(message)
+                    return
+            if delivery.work():  # pruned, and stored as that with its last report
+                self._is_closed = True
+                return
+            if delivery.standing.ended == "hours":
+                self._close_early(f"time: {delivery.standing.message}")
+                return
+            if self._seconds_left(talk) <= 0:
+                self._close_slow(talk)
+                return
+
+    def _is_pruned(self) -> bool:
+        """Deliver what the database lacks; say whether the trial ended with that."""
+        self._is_closed = self._outage.bridge(self._delivery.finish)
+        return self._is_closed
+
+    def _seconds_left(self, talk: Conversation) -> float:
+        limit = self._config.budget.trial_minutes
+        return float("inf") if limit is None else 60 * limit - talk.seconds
+
+    def free_trainer(self) -> None:
+        """See that the trainer does not work for this trial any more."""
+        try:
+            if self._talk is not None and not self._talk.stop(
+                keep=False, patience=STOP_SECONDS, check=self._check
+            ):
+                log.warning("the trainer did not stop within %.0f s; replaced", STOP_SECONDS)
+                self._keeper.end()
+        except TrainerDiedError:
+            self._keeper.end()
+
+    # --- endings ---------------------------------------------------------------------------------
+
+    def hand_back(self) -> None:
+        """Leave a checkpoint and the slot to whoever goes on; never raises for the database."""
+        try:
+            if self._talk is not None:
+                self._talk.stop(keep=True, patience=HAND_BACK_SECONDS, check=lambda: None)
+        except TrainerDiedError as error:
+            log.warning("%s", error)
+        self._keeper.end()
+        try:
+            self._slots.release(self._claim)
+        except LostSlotError as error:
+            log.info("trial %s: %s", self._claim.number, error)
+        except StorageUnavailableError as error:
+            log.warning("%s The slot is free for others when its lease runs out.", error)
+
+    def _after_training(self, message: Finished | Failed) -> None:
+        facts = dict(message.attributes)
+        match message:
+            case Finished(value=value) if value is not None:
+                log.info("trial %s: %s %.4f", self._claim.number, self._config.metric, value)
+                self._close(TrialState.COMPLETE, value, facts)
+            case Finished():
+                facts["reason"] = "pruned: the objective ended the trial by itself"
+                self._close(TrialState.PRUNED, None, facts)
+            case Failed(reason="out_of_memory"):
+                self._after_lack_of_memory(message.message.strip().splitlines()[-1])
+            case Failed(infeasible=True):
+                log.info("trial %s: %s", self._claim.number, message.message)
+                facts["reason"] = f"{message.reason}: {message.message}"
+                # A violated constraint, not FAIL: from FAIL a sampler learns nothing.
+                self._close(TrialState.PRUNED, None, facts, {message.reason: 1.0})
+            case Failed():
+                reason = message.message.strip().splitlines()[-1]
+                self._close_failed(message.failed_at, reason, message.message, facts)
+
+    def _after_death(self, error: TrainerDiedError) -> None:
+        if self._is_closed or self._is_pruned():
+            return
+        evidence = self._keeper.memory.evidence() if error.was_killed else None
+        if evidence is not None:
+            self._after_lack_of_memory(evidence)
+            return
+        attempts = 1 if self._delivery.progressed else self._claim.attempts + 1
+        if attempts < MAX_ATTEMPTS:
+            log.warning("trial %s: %s\nIt is tried again.", self._claim.number, error)
+            self._release(replace(self._claim, attempts=attempts))
+            return
+        reason = f"{attempts} trainers in a row ended over it without progress, the last one with"
+        self._close_failed(f"trainer {error.how}", f"{reason} {error.how}", str(error), {})
+
+    def _after_lack_of_memory(self, evidence: str) -> None:
+        """Try smaller parts of a batch, which take less memory; else let the sampler know."""
+        self._keeper.end()
+        n_parts = MICRO_BATCHES_FACTOR * self._claim.micro_batches
+        batch_size = int(self._claim.params.get("batch_size", 1))
+        if n_parts <= min(batch_size, MAX_MICRO_BATCHES):
+            log.warning(
+                "trial %s ran out of memory (%s); it starts again with each batch in %d parts",
+                *(self._claim.number, evidence, n_parts),
+            )
+            self._release(replace(self._claim, micro_batches=n_parts, attempts=0))
+            return
+        log.warning("trial %s needs too much memory: %s", self._claim.number, evidence)
+        reason = {"reason": f"out_of_memory: {evidence}"}
+        self._close(TrialState.PRUNED, self._last_value(), reason, {"out_of_memory": 1.0})
+
+    def _close_slow(self, talk: Conversation) -> None:
+        """End a trial that takes longer than it may, and tell the sampler by how much."""
+        limit = self._config.budget.trial_minutes or 0.0
+        steps = self._config.budget.epochs * STEPS_PER_EPOCH
+        last_step = self._delivery.last[0] if self._delivery.last else 1
+        needed = talk.seconds / 60 * steps / last_step  # minutes, as far as one can tell
+        self._close_early(
+            f"time: slower than budget.trial_minutes = {limit:g}",
+            {"trial_minutes": max(needed / limit - 1, 1e-3)},
+        )
+
+    def _close_early(self, reason: str, constraints: Mapping[str, float] | None = None) -> None:
+        log.info("trial %s: %s", self._claim.number, reason)
+        self._close(TrialState.PRUNED, self._last_value(), {"reason": reason}, constraints)
+
+    def _close_failed(
+        self, failed_at: str, reason: str, traceback: str, facts: Mapping[str, Any]
+    ) -> None:
+        log.error("trial %s failed: %s\n%s", self._claim.number, reason, traceback)
+        more = {"reason": reason, "traceback": traceback, "failed_at": failed_at}
+        self._close(TrialState.FAIL, None, {**facts, **more})
+        n_equal = self._outage.bridge(
+            lambda: count_equal_failures(self._database, self._study, failed_at)
+        )
+        if n_equal >= MAX_EQUAL_FAILURES:
+            name = self._config.name
+            why = (
+                f"{n_equal} different points failed in the same way, at {failed_at}, so the study "
+                f"was stopped. Mend it, then `tuner retry {name}` gives the failed slots another "
+                f"go. The last one:\n{traceback}"
+            )
+            self._outage.bridge(
+                lambda: end_study(self._database, self._study, reason="bug", message=why)
+            )
+            raise TrainerError(why)
+
+    def _last_value(self) -> float | None:
+        return self._delivery.last[1] if self._delivery.last else None
+
+    def _close(
+        self,
+        state: TrialState,
+        value: float | None,
+        attributes: Mapping[str, Any],
+        constraints: Mapping[str, float] | None = None,
+    ) -> None:
+        ending = Ending(
+            state=state,
+            value=value,
+            attributes={**self._facts(), **attributes},
+            constraints=constraints or {},
+        )
+        self._outage.bridge(lambda: self._slots.close(self._claim, ending))
+        self._is_closed = True
+
+    def _release(self, claim: Claim) -> None:
+        self._outage.bridge(lambda: self._slots.release(claim))
+
+    def _facts(self) -> dict[str, Any]:
+        seconds = self._talk.seconds if self._talk is not None else 0.0
+        return {**self._where, "seconds": round(seconds, 3)}
