@@ -1,0 +1,1 @@
+"""Proof that a study survives what happens to its workers: real kills, counted and certified."""
