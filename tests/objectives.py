@@ -62,6 +62,22 @@ def reporting(prepare: Prepare, control: Control) -> Equipment:
     return Equipment(objective=objective, fingerprint="reporting")
 
 
+def slow_reporting(prepare: Prepare, control: Control) -> Equipment:
+    """Forty reports in six seconds; says which process trained."""
+    config = StudyConfig.from_json(prepare.config)
+
+    def objective(trial: Any) -> float:
+        config.space.suggest(trial)
+        for step in range(1, 41):
+            if control.stop.wait(0.15):
+                return math.nan
+            trial.report(step / 40, step)
+        trial.set_user_attr("trainer", os.getpid())
+        return 1.0
+
+    return Equipment(objective=objective, notes=("the trainer is ready",))
+
+
 def sleeping(prepare: Prepare, control: Control) -> Equipment:
     """Trains for ever, reporting every tenth of a second."""
     config = StudyConfig.from_json(prepare.config)

@@ -15,6 +15,8 @@ from tuner.errors import ConfigError, suggestion
 
 #: Without a storage anywhere, studies live here, relative to the current folder.
 DEFAULT_STORAGE = "sqlite:///studies/tuner.db"
+#: Where checkpoints of studies on a server lie, relative to the current folder.
+DEFAULT_ARTIFACTS = Path("studies/artifacts")
 
 
 def load_study_file(path: Path, overrides: Sequence[str] = ()) -> tuple[StudyConfig, str | None]:
@@ -213,3 +215,25 @@ def choose_storage(
 ) -> str:
     """Decide where studies live: ``--storage``, ``TUNER_STORAGE``, the study file, the default."""
     return flag or environment.get("TUNER_STORAGE") or study_file or DEFAULT_STORAGE
+
+
+def choose_artifacts(*, flag: str | None, environment: Mapping[str, str], storage: str) -> Path:
+    """Decide where checkpoints lie: ``--artifacts``, ``TUNER_ARTIFACTS``, the default.
+
+    Args:
+        flag: ``--artifacts``.
+        environment: Where ``TUNER_ARTIFACTS`` is looked for.
+        storage: URL of the studies' storage. By default a SQLite file has the folder beside it:
+            ``studies/tuner.artifacts`` belongs to ``studies/tuner.db``. A server has no folder
+            here, so that it is `DEFAULT_ARTIFACTS`.
+
+    Returns:
+        An absolute path; the folder need not be there.
+    """
+    chosen = flag or environment.get("TUNER_ARTIFACTS")
+    if chosen:
+        return Path(chosen).expanduser().resolve()
+    scheme, _, rest = storage.partition(":///")
+    file = rest.partition("?")[0]
+    is_file = scheme.partition("+")[0] == "sqlite" and file
+    return (Path(file).with_suffix(".artifacts") if is_file else DEFAULT_ARTIFACTS).resolve()

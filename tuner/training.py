@@ -193,6 +193,9 @@ class Predictor:
         self._run = tf.function(
             lambda ids: model(ids, training=False),
             input_signature=[tf.TensorSpec((None, None), tf.int32)],
+            # There is nothing to convert, and a process that is killed would leave the converted
+            # source among the temporary files.
+            autograph=False,
         )
 
     def probabilities(

@@ -4,14 +4,20 @@ import csv
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.integration.test_budget import fail_a_trial
+from tuner.launch.local import threads_per_worker
+from tuner.storage import Database, find_study
 
 ROOT = Path(__file__).parents[2]
 
@@ -76,6 +82,17 @@ def data(*words: str | Path, storage: str) -> Any:
     return json.loads(done.stdout)
 
 
+def wait_for(storage: str, condition: Callable[[Any], Any]) -> None:
+    """Wait until the status of the tiny study fulfils a condition."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        status = call("status", "tiny", "--format", "json", storage=storage)
+        if status.returncode == 0 and condition(json.loads(status.stdout)):
+            return
+        time.sleep(0.2)
+    pytest.fail("it did not happen within two minutes")
+
+
 def test_a_study_file_becomes_a_best_model_that_every_command_can_tell_of(
     empty_url: str, study_file: Path
 ) -> None:
@@ -135,8 +152,10 @@ def test_create_and_work_are_the_two_halves_of_run(sqlite: str, study_file: Path
 
 
 def test_ctrl_c_hands_the_trials_back_and_the_next_worker_goes_on_with_them(
-    empty_url: str, study_file: Path
+    empty_url: str, study_file: Path, tmp_path: Path
 ) -> None:
+    artifacts = ("--artifacts", str(tmp_path / "artifacts"))
+    threads = str(threads_per_worker(2))
     slow = (
         "--set",
         "data.examples=2000",
@@ -146,23 +165,17 @@ def test_ctrl_c_hands_the_trials_back_and_the_next_worker_goes_on_with_them(
         "pruner.name=none",
     )
     running = subprocess.Popen(
-        command("run", str(study_file), "--workers", "2", *slow),
+        command("run", str(study_file), "--workers", "2", *slow, *artifacts),
         env=environment(empty_url),
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        time.sleep(1)
-        status = call("status", "tiny", "--format", "json", storage=empty_url)
-        if status.returncode == 0:
-            rows = json.loads(status.stdout)["running"]
-            if len(rows) == 2 and all(row["last_step"] for row in rows):
-                break
-    else:
-        pytest.fail("no two trials ran within two minutes")
+    wait_for(
+        empty_url,
+        lambda status: [bool(row["last_step"]) for row in status["running"]] == [True, True],
+    )
 
     listed = subprocess.run(["ps", "-eo", "args="], capture_output=True, text=True, check=True)
     assert "tuner.worker.trainer" in listed.stdout  # workers and trainers are in the list ...
@@ -176,18 +189,167 @@ def test_ctrl_c_hands_the_trials_back_and_the_next_worker_goes_on_with_them(
     assert "Traceback" not in talk
     after = data("status", "tiny", "--format", "json", storage=empty_url)
     assert (after["held"], after["free"], after["done"]) == (0, 3, 0)
+    assert [row["state"] for row in after["running"]] == ["waiting", "waiting"]
     with subprocess.Popen(
-        command("work", "tiny"),
+        # With other threads a value may differ in its last bits: it would begin anew.
+        command("work", "tiny", "--threads", threads, *artifacts),
         env=environment(empty_url),
         cwd=ROOT,
         stderr=subprocess.PIPE,
         text=True,
     ) as worker:
         assert worker.stderr is not None
-        assert any("taken over" in line for line in worker.stderr)
+        assert any(re.search(r"goes on after \d+ batches", line) for line in worker.stderr)
         worker.send_signal(signal.SIGTERM)
         assert "Traceback" not in worker.stderr.read()
         assert worker.wait(10) == 143
+
+
+def test_an_interrupted_trial_goes_on_from_its_checkpoint_to_the_value_it_would_have_had(
+    sqlite: str, study_file: Path, tmp_path: Path
+) -> None:
+    long = ("--set", "data.examples=2000", "--set", "budget.epochs=30", "--set", "budget.trials=1")
+    with subprocess.Popen(
+        command("run", str(study_file), *long),
+        env=environment(sqlite),
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as running:
+        wait_for(sqlite, lambda status: any(row["last_step"] for row in status["running"]))
+        running.send_signal(signal.SIGTERM)
+        assert running.stderr is not None
+        talk = running.stderr.read()
+        assert running.wait(30) == 143, talk
+    assert "handed back" in talk
+    assert data("status", "tiny", "--format", "json", storage=sqlite)["trials"] == {"waiting": 1}
+    assert list(tmp_path.glob("studies.artifacts/*/slot-000000/*/*.ckpt"))
+
+    done = call("run", study_file, *long, storage=sqlite)
+
+    assert done.returncode == 0, done.stderr
+    shown = data("show", "tiny", "0", "--format", "json", storage=sqlite)
+    assert shown["state"] == "complete"
+    assert 0 < shown["attributes"]["resumed_epochs"] <= 30
+    assert not list(tmp_path.glob("studies.artifacts/*/*"))  # nobody needs them any more
+    again = data("reproduce", "tiny", "0", "--format", "json", storage=sqlite)
+    assert again["equal"]
+    assert [report["step"] for report in again["reports"]][:5] == [1, 2, 3, 4, 8]
+
+
+def test_a_study_that_is_stopped_ends_and_goes_on_when_it_is_extended(
+    empty_url: str, study_file: Path
+) -> None:
+    with subprocess.Popen(
+        command("run", str(study_file), "--set", "budget.trials=500"),
+        env=environment(empty_url),
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as running:
+        wait_for(empty_url, lambda status: status["done"])
+        stopped = call("stop", "tiny", storage=empty_url)
+        out, talk = running.communicate(timeout=60)
+        assert running.returncode == 0, talk
+    assert stopped.returncode == 0, stopped.stderr
+    assert "Stopped 'tiny'" in stopped.stderr
+    assert "ended before its budget was used up: stopped by `tuner stop`" in talk
+    assert "Best of 'tiny': trial" in out
+    status = data("status", "tiny", "--format", "json", storage=empty_url)
+    assert (status["ended"], status["held"]) == ("stopped", 0)
+    assert 0 < status["done"] < 500
+    assert "why: stopped by `tuner stop`" in call("status", "tiny", storage=empty_url).stdout
+    assert "ended: stopped" in call("list", storage=empty_url).stdout
+    assert "had ended before" in call("stop", "tiny", storage=empty_url).stderr
+
+    worked = call("work", "tiny", storage=empty_url)
+
+    assert worked.returncode == 0
+    assert "ended before its budget: stopped by `tuner stop`" in worked.stderr
+    assert data("status", "tiny", "--format", "json", storage=empty_url) == status
+    extended = call("extend", "tiny", "--trials", "2", storage=empty_url)
+    assert extended.returncode == 0, extended.stderr
+    assert "has 502 trials now" in extended.stderr
+    assert data("status", "tiny", "--format", "json", storage=empty_url)["ended"] is None
+
+
+def test_a_study_that_is_done_is_extended_and_run_again(sqlite: str, study_file: Path) -> None:
+    one = ("--set", "budget.trials=1")
+    assert call("run", study_file, *one, storage=sqlite).returncode == 0
+
+    extended = call("extend", study_file, "--trials", "1", storage=sqlite)
+
+    assert extended.returncode == 0, extended.stderr
+    again = call("run", study_file, *one, storage=sqlite)
+    assert again.returncode == 0, again.stderr
+    assert "budget.trials stays 2" in again.stderr
+    assert data("status", "tiny", "--format", "json", storage=sqlite)["done"] == 2
+    assert call("extend", "tiny", "--trials", "0", storage=sqlite).returncode == 2
+
+
+def test_a_failed_trial_gets_another_go(empty_url: str, study_file: Path) -> None:
+    one = ("--set", "budget.trials=1")
+    assert call("create", study_file, *one, storage=empty_url).returncode == 0
+    with Database.open(empty_url) as database:
+        fail_a_trial(database, find_study(database, "tiny"))
+    failed = call("run", study_file, *one, storage=empty_url)
+    assert failed.returncode == 4
+    assert "tuner trials tiny" in failed.stderr
+
+    retried = call("retry", "tiny", storage=empty_url)
+
+    assert retried.returncode == 0, retried.stderr
+    assert "1 failed trial gets another go" in retried.stderr
+    assert call("run", study_file, *one, storage=empty_url).returncode == 0
+    lines = call("trials", "tiny", "--format", "json", storage=empty_url).stdout.splitlines()
+    old, new = (json.loads(line) for line in lines)
+    assert (old["state"], old["superseded"]) == ("failed", True)
+    assert (new["state"], new["superseded"]) == ("complete", False)
+    assert old["params"].items() <= new["params"].items()
+    assert "failed, superseded" in call("trials", "tiny", storage=empty_url).stdout
+    assert "No trial of 'tiny' has failed" in call("retry", "tiny", storage=empty_url).stderr
+    refused = call("reproduce", "tiny", "0", storage=empty_url)
+    assert refused.returncode == 2
+    assert "its slot was given to another trial" in refused.stderr
+
+
+def test_trials_complete_and_pruned_come_out_the_same_when_they_are_trained_again(
+    sqlite: str, study_file: Path
+) -> None:
+    two_epochs = ("--set", "data.examples=200", "--set", "budget.epochs=2", "--set")
+    assert call("run", study_file, *two_epochs, "budget.trials=4", storage=sqlite).returncode == 0
+    lines = call("trials", "tiny", "--format", "json", storage=sqlite).stdout.splitlines()
+    before = [json.loads(line) for line in lines]
+
+    for state, steps in (("complete", [1, 2, 3, 4, 8]), ("pruned", [1, 2, 3, 4])):
+        number = next(row["number"] for row in before if row["state"] == state)
+        again = data("reproduce", "tiny", str(number), "--format", "json", storage=sqlite)
+        assert again["equal"]
+        assert again["differences"] == []
+        assert [report["step"] for report in again["reports"]] == steps
+        assert all(report["now"] == report["then"] for report in again["reports"])
+
+    told = call("reproduce", "tiny", "0", storage=sqlite)
+    assert told.returncode == 0, told.stderr
+    assert "comes out the same, bit for bit" in told.stdout
+    after = call("trials", "tiny", "--format", "json", storage=sqlite).stdout.splitlines()
+    assert after == lines
+
+
+def test_deleting_a_study_removes_its_checkpoints(
+    sqlite: str, study_file: Path, tmp_path: Path
+) -> None:
+    call("create", study_file, storage=sqlite)
+    with Database.open(sqlite) as database:
+        key = find_study(database, "tiny").key
+    for folder in ("studies.artifacts", "elsewhere"):
+        (tmp_path / folder / key / "slot-000000").mkdir(parents=True)
+
+    assert call("delete", "tiny", "--yes", storage=sqlite).returncode == 0
+
+    assert not (tmp_path / "studies.artifacts" / key).exists()
+    assert (tmp_path / "elsewhere" / key).exists()
 
 
 def test_a_changed_study_file_is_answered_with_a_diff(sqlite: str, study_file: Path) -> None:
@@ -290,11 +452,15 @@ def test_help_is_quick_because_it_imports_nothing_heavy() -> None:
         "run",
         "create",
         "work",
+        "extend",
+        "stop",
+        "retry",
         "list",
         "status",
         "show",
         "best",
         "trials",
+        "reproduce",
         "enqueue",
         "delete",
     ],

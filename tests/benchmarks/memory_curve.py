@@ -133,7 +133,8 @@ def main() -> None:
         with Database.open(url, create=True) as database, (folder / "words").open("wb") as words:
             study = create_study(database, config).study
             worker = subprocess.Popen(
-                [sys.executable, "-m", "tuner", "work", config.name],
+                [sys.executable, "-m", "tuner", "work", config.name, "--until-stdin-closes"],
+                stdin=subprocess.PIPE,  # it ends with this process, however that ends
                 env=os.environ | {"TUNER_STORAGE": url},
                 stdout=words,
                 stderr=words,

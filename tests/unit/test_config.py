@@ -11,7 +11,13 @@ from tuner.domain import point_key
 from tuner.errors import ConfigError
 from tuner.metrics import METRICS
 from tuner.space import GRUParams
-from tuner.study_file import DEFAULT_STORAGE, choose_storage, load_study_file, study_file_lines
+from tuner.study_file import (
+    DEFAULT_STORAGE,
+    choose_artifacts,
+    choose_storage,
+    load_study_file,
+    study_file_lines,
+)
 
 STUDIES = Path(__file__).parents[2] / "studies"
 SHIPPED = sorted(STUDIES.glob("*.toml"))
@@ -644,3 +650,24 @@ def test_the_lines_of_a_trial_put_into_a_study_file_fix_its_hyperparameters(
 def test_the_lines_of_a_trial_leave_out_what_it_did_not_draw(full: StudyConfig) -> None:
     lines = study_file_lines(full, {"layers": 1, "pooling": "last"})
     assert tomllib.loads(lines) == {"space": {"layers": 1, "pooling": "last"}}
+
+
+@pytest.mark.parametrize(
+    ("flag", "environment", "storage", "expected"),
+    [
+        (None, {}, DEFAULT_STORAGE, "studies/tuner.artifacts"),
+        (None, {}, "sqlite:////data/my.studies.db", "/data/my.studies.artifacts"),
+        (None, {}, "sqlite:////data/s.db?timeout=5", "/data/s.artifacts"),
+        (None, {}, "postgresql://tuner@db/tuner", "studies/artifacts"),
+        (None, {}, "postgresql+psycopg://tuner@/tuner?host=/run", "studies/artifacts"),
+        (None, {"TUNER_ARTIFACTS": "/shared"}, DEFAULT_STORAGE, "/shared"),
+        ("mine", {"TUNER_ARTIFACTS": "/shared"}, DEFAULT_STORAGE, "mine"),
+    ],
+)
+def test_checkpoints_lie_where_the_first_of_flag_environment_and_storage_says(
+    flag: str | None, environment: dict[str, str], storage: str, expected: str
+) -> None:
+    chosen = choose_artifacts(flag=flag, environment=environment, storage=storage)
+
+    assert chosen == Path(expected).resolve()
+    assert chosen.is_absolute()

@@ -3,7 +3,7 @@
 import click
 
 from tuner import __version__
-from tuner.cli.group import TunerGroup, as_format, common, overrides, say
+from tuner.cli.group import TunerGroup, artifacts_folder, as_format, common, overrides, say
 
 STUDY = click.argument("study", metavar="STUDY")
 FILE = click.argument("file", metavar="FILE")
@@ -45,11 +45,18 @@ def check(file: str, settings: tuple[str, ...], storage: str | None) -> None:
 @FILE
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(min=1, max=256))
 @overrides
+@artifacts_folder
 @common
-def run(file: str, workers: int, settings: tuple[str, ...], storage: str | None) -> None:
+def run(
+    file: str,
+    workers: int,
+    settings: tuple[str, ...],
+    artifacts: str | None,
+    storage: str | None,
+) -> None:
     r"""Create the study if needed, run workers until the budget is done, print the best.
 
-    Called again, it goes on where it stopped.
+    Called again, it goes on where it stopped, also after `tuner stop` or a mended bug.
 
     \b
     Example:
@@ -58,7 +65,8 @@ def run(file: str, workers: int, settings: tuple[str, ...], storage: str | None)
     from tuner.cli.run import run_study
     from tuner.cli.studies import read_study_file
 
-    run_study(read_study_file(file, settings, storage), n_workers=workers)
+    study_file = read_study_file(file, settings, storage)
+    run_study(study_file, n_workers=workers, artifacts=artifacts)
 
 
 @main.command()
@@ -81,9 +89,31 @@ def create(file: str, settings: tuple[str, ...], storage: str | None) -> None:
 @main.command()
 @STUDY
 @click.option("--threads", type=click.IntRange(min=1), help="For the training. [default: all]")
+@click.option(
+    "--patience",
+    default=60.0,
+    show_default=True,
+    metavar="MINUTES",
+    type=click.FloatRange(min=0),
+    help="Wait so long for a database that is away.",
+)
+@click.option(
+    "--same-versions",
+    is_flag=True,
+    help="Refuse a study that began with other versions of the packages, instead of warning.",
+)
 @click.option("--until-stdin-closes", is_flag=True, hidden=True)
+@artifacts_folder
 @common
-def work(study: str, threads: int | None, until_stdin_closes: bool, storage: str | None) -> None:
+def work(
+    study: str,
+    threads: int | None,
+    patience: float,
+    same_versions: bool,
+    until_stdin_closes: bool,
+    artifacts: str | None,
+    storage: str | None,
+) -> None:
     r"""Run one worker of a stored study until its budget is done.
 
     Start as many as there are GPUs, on as many machines as reach the storage.
@@ -93,10 +123,60 @@ def work(study: str, threads: int | None, until_stdin_closes: bool, storage: str
       TUNER_STORAGE=postgresql://tuner@db/tuner tuner work imdb
     """
     from tuner.cli.run import work_on
+    from tuner.cli.studies import artifacts_of, open_study
+
+    with open_study(study, storage) as (database, stored):
+        work_on(
+            database,
+            stored,
+            threads=threads,
+            patience_seconds=60 * patience,
+            same_versions=same_versions,
+            artifacts=artifacts_of(database, artifacts),
+            until_stdin_closes=until_stdin_closes,
+        )
+
+
+@main.command()
+@STUDY
+@click.option("--trials", required=True, type=click.IntRange(min=1), help="How many more.")
+@common
+def extend(study: str, trials: int, storage: str | None) -> None:
+    r"""Give a study more trials; workers that run take them up.
+
+    \b
+    Example:
+      tuner extend imdb --trials 20
+    """
+    from tuner.cli.budget import extend_by
     from tuner.cli.studies import open_study
 
     with open_study(study, storage) as (database, stored):
-        work_on(database, stored, threads=threads, until_stdin_closes=until_stdin_closes)
+        extend_by(database, stored, trials)
+
+
+@main.command()
+@STUDY
+@common
+def stop(study: str, storage: str | None) -> None:
+    """End a study early: trials that run are finished, no new one begins."""
+    from tuner.cli.budget import stop_early
+    from tuner.cli.studies import open_study
+
+    with open_study(study, storage) as (database, stored):
+        stop_early(database, stored)
+
+
+@main.command()
+@STUDY
+@common
+def retry(study: str, storage: str | None) -> None:
+    """Give the slots of failed trials another go, with the same values."""
+    from tuner.cli.budget import retry_all
+    from tuner.cli.studies import open_study
+
+    with open_study(study, storage) as (database, stored):
+        retry_all(database, stored)
 
 
 @main.command("list")
@@ -177,6 +257,28 @@ def trials(study: str, form: str, storage: str | None) -> None:
 
 @main.command()
 @STUDY
+@click.argument("trial", type=click.IntRange(min=0))
+@as_format("table", "json")
+@common
+def reproduce(study: str, trial: int, form: str, storage: str | None) -> None:
+    r"""Train a finished trial again and compare every report; its record stays as it is.
+
+    Exit code 0 where all is the same bit for bit, else 4.
+
+    \b
+    Example:
+      tuner reproduce imdb 17
+    """
+    from tuner.cli.reproduce import train_again
+    from tuner.cli.studies import open_study
+
+    with open_study(study, storage) as (database, stored):
+        is_equal = train_again(database, stored, trial, form)
+    click.get_current_context().exit(0 if is_equal else 4)
+
+
+@main.command()
+@STUDY
 @click.argument("point", nargs=-1, required=True, metavar="KEY=VALUE...")
 @common
 def enqueue(study: str, point: tuple[str, ...], storage: str | None) -> None:
@@ -197,10 +299,12 @@ def enqueue(study: str, point: tuple[str, ...], storage: str | None) -> None:
 @main.command()
 @STUDY
 @click.option("--yes", is_flag=True, help="Do not ask.")
+@artifacts_folder
 @common
-def delete(study: str, yes: bool, storage: str | None) -> None:
-    """Delete a study with all its trials."""
-    from tuner.cli.studies import open_study
+def delete(study: str, yes: bool, artifacts: str | None, storage: str | None) -> None:
+    """Delete a study with all its trials and checkpoints."""
+    from tuner.checkpoints import CheckpointStore
+    from tuner.cli.studies import artifacts_of, open_study
     from tuner.results import trials as read_trials
     from tuner.storage import delete_study
 
@@ -210,4 +314,5 @@ def delete(study: str, yes: bool, storage: str | None) -> None:
         if not yes:
             click.confirm(f"Delete {name!r} and its {n_trials} trials?", abort=True, err=True)
         delete_study(database, stored)
+        CheckpointStore(artifacts_of(database, artifacts), stored.key).remove()
         say(f"Deleted {name!r}.")

@@ -79,6 +79,16 @@ def common(command: Command) -> Command:
     )(command)
 
 
+def artifacts_folder(command: Command) -> Command:
+    """Add ``--artifacts``."""
+    return click.option(
+        "--artifacts",
+        metavar="DIR",
+        help="Folder for checkpoints. Else TUNER_ARTIFACTS, then the folder beside the SQLite "
+        "file, such as studies/tuner.artifacts; for a server studies/artifacts.",
+    )(command)
+
+
 def overrides(command: Command) -> Command:
     """Add ``--set``."""
     return click.option(

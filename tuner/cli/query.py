@@ -10,6 +10,7 @@ import click
 from tuner.cli.show import (
     best_line,
     console,
+    end_of,
     headline,
     number,
     running_table,
@@ -40,6 +41,8 @@ def print_status(database: Database, study: StoredStudy, form: str) -> None:
         click.echo(json.dumps(now.to_json()))
         return
     click.echo(headline(now))
+    if now.ended is not None:
+        click.echo(f"why: {end_of(now)}")
     click.echo(best_line(now))
     if now.per_hour is not None:
         click.echo(f"rate: {now.per_hour:.1f} trials an hour")

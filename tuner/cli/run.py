@@ -13,10 +13,10 @@ from rich.live import Live
 from tuner.cli.check import summarize_data
 from tuner.cli.group import say
 from tuner.cli.query import print_best
-from tuner.cli.show import best_line, console, headline, number, progress_view
-from tuner.cli.studies import StudyFile, data_root
+from tuner.cli.show import best_line, console, end_of, headline, number, progress_view
+from tuner.cli.studies import StudyFile, artifacts_of, data_root
 from tuner.launch.local import LocalWorkers, usable_cores
-from tuner.results import progress, trials
+from tuner.results import TrialRow, progress, trials
 from tuner.storage import Created, Database, StoredStudy, create_study, shown
 from tuner.worker.worker import Worker, WorkerOptions
 
@@ -42,37 +42,39 @@ def _say_created(created: Created, storage: str) -> None:
     else:
         say(f"Study {name!r} is in {shown(storage)}; going on with it.")
     for change in created.changes:
-        say(f"  changed {change}")
+        say(f"  {change}")
 
 
-def run_study(file: StudyFile, *, n_workers: int) -> None:
+def run_study(file: StudyFile, *, n_workers: int, artifacts: str | None) -> None:
     """Create, run local workers to the end, print the best."""
     # SIGTERM like Ctrl-C: the workers hand their trials back before this process ends.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     stored = create_from(file)
     with Database.open(file.storage) as database:
-        if progress(database, stored).slots.done < stored.config.n_slots:
-            _watch_workers(database, stored, storage=file.storage, n_workers=n_workers)
+        if not progress(database, stored).is_over:
+            workers = LocalWorkers(
+                stored.config.name,
+                storage=_absolute(file.storage),
+                artifacts=artifacts_of(database, artifacts),
+                n_workers=n_workers,
+                environment=os.environ,
+            )
+            _watch(database, stored, workers)
+        now = progress(database, stored)
+        if now.ended is not None and now.slots.done < now.slots.total:
+            say(f"{now.name!r} ended before its budget was used up: {end_of(now)}")
         print_best(database, stored, None, "text")
 
 
-def _watch_workers(
-    database: Database, stored: StoredStudy, *, storage: str, n_workers: int
-) -> None:
+def _watch(database: Database, stored: StoredStudy, workers: LocalWorkers) -> None:
     screen = console(stderr=True)
-    workers = LocalWorkers(
-        stored.config.name,
-        storage=_absolute(storage),
-        n_workers=n_workers,
-        environment=os.environ,
-    )
     try:
         with workers:
             if screen.is_terminal:
                 _show_live(database, stored, workers, screen)
             else:
                 _tell_lines(database, stored, workers)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit):
         say("Running trials were handed back. Run it again to go on.")
         raise
 
@@ -88,11 +90,16 @@ def _show_live(
 
 
 def _tell_lines(database: Database, stored: StoredStudy, workers: LocalWorkers) -> None:
-    told: set[int] = set()
+    told = {row.number for row in _ended(database, stored)}
     while workers.check():
         told = _tell_finished(database, stored, told)
         time.sleep(LOOK_SECONDS)
     _tell_finished(database, stored, told)
+
+
+def _ended(database: Database, stored: StoredStudy) -> list[TrialRow]:
+    rows = trials(database, stored)
+    return [row for row in rows if row.ended is not None and row.slot is not None]
 
 
 def _absolute(storage: str) -> str:
@@ -107,8 +114,8 @@ def _tell_finished(database: Database, stored: StoredStudy, told: set[int]) -> s
     now = progress(database, stored)
     if now.slots.done == len(told):
         return told
-    for row in trials(database, stored):
-        if row.ended is not None and row.slot is not None and row.number not in told:
+    for row in _ended(database, stored):
+        if row.number not in told:
             value = "-" if row.value is None else number(row.value)
             say(
                 f"trial {row.number} {row.state}: {value}   "
@@ -119,12 +126,25 @@ def _tell_finished(database: Database, stored: StoredStudy, told: set[int]) -> s
 
 
 def work_on(
-    database: Database, stored: StoredStudy, *, threads: int | None, until_stdin_closes: bool
+    database: Database,
+    stored: StoredStudy,
+    *,
+    threads: int | None,
+    patience_seconds: float,
+    same_versions: bool,
+    artifacts: Path,
+    until_stdin_closes: bool,
 ) -> None:
     """Be one worker."""
-    options = WorkerOptions(threads=threads or usable_cores(), data_root=data_root())
+    options = WorkerOptions(
+        threads=threads or usable_cores(),
+        data_root=data_root(),
+        artifacts=artifacts,
+        patience=patience_seconds,
+        same_versions=same_versions,
+    )
     worker = Worker(database, stored, options=options, environment=os.environ)
-    worker.handle_signals(when_again=lambda: os._exit(130))
+    worker.handle_signals(end_process=os._exit)
     if until_stdin_closes:
         threading.Thread(target=_end_with_parent, args=(worker,), daemon=True).start()
     worker.run()

@@ -14,7 +14,13 @@ from tuner.metrics import STEPS_PER_EPOCH
 from tuner.results import Progress, TrialDetails, TrialRow
 from tuner.storage import StoredStudy
 
-_COLOURS = {"complete": "green", "pruned": "yellow", "failed": "red", "running": "cyan"}
+_COLOURS = {
+    "complete": "green",
+    "pruned": "yellow",
+    "failed": "red",
+    "running": "cyan",
+    "waiting": "magenta",
+}
 
 
 def number(value: object) -> str:
@@ -52,6 +58,11 @@ def _columns(study: StoredStudy, rows: Sequence[TrialRow]) -> list[str]:
     return [name for name in tuned if any(name in row.params for row in rows)]
 
 
+def _state(row: TrialRow) -> Text:
+    words = f"{row.state}, superseded" if row.superseded else row.state
+    return Text(words, style=_COLOURS.get(row.state, ""))
+
+
 def trials_table(study: StoredStudy, rows: Sequence[TrialRow]) -> Table:
     """Make the table of trials."""
     columns = _columns(study, rows)
@@ -62,7 +73,7 @@ def trials_table(study: StoredStudy, rows: Sequence[TrialRow]) -> Table:
         value = row.value if row.value is not None else row.last_value
         table.add_row(
             str(row.number),
-            Text(row.state, style=_COLOURS.get(row.state, "")),
+            _state(row),
             number(value) if value is not None else "-",
             _epochs(row),
             duration(_elapsed(row)),
@@ -75,14 +86,23 @@ def headline(progress: Progress) -> str:
     """Say in one line how far a study is."""
     states = ", ".join(
         f"{progress.trials[state]} {state}"
-        for state in ("complete", "pruned", "failed", "running")
+        for state in ("complete", "pruned", "failed", "running", "waiting")
         if progress.trials.get(state)
     )
-    parts = [f"{progress.name}: {progress.slots.done} of {progress.slots.total} trials done"]
-    parts += [f"({states})"] if states else []
-    if progress.eta_seconds is not None and progress.slots.done < progress.slots.total:
+    counts = f"{progress.slots.done} of {progress.slots.total} trials done"
+    parts = [f"{progress.name}: {counts}{f' ({states})' if states else ''}"]
+    if progress.hours is not None and progress.spent_hours is not None:
+        parts.append(f"{progress.spent_hours:.2g} of {progress.hours:g} hours spent")
+    if progress.ended is not None:
+        parts.append(f"ended: {progress.ended}")
+    elif progress.eta_seconds is not None and progress.slots.done < progress.slots.total:
         parts.append(f"about {duration(progress.eta_seconds)} to go")
-    return " ".join(parts)
+    return ", ".join(parts)
+
+
+def end_of(progress: Progress) -> str:
+    """Say in one line why a study ended before its budget was used up."""
+    return progress.message.partition("\n")[0]
 
 
 def best_line(progress: Progress) -> str:
@@ -117,7 +137,7 @@ def running_table(study: StoredStudy, progress: Progress) -> Table:
             _epochs(row),
             number(row.last_value) if row.last_value is not None else "-",
             duration(_elapsed(row)),
-            row.worker or "nobody",
+            row.worker or ("waiting" if row.state == "waiting" else "nobody"),
             duration(row.lease_seconds),
             *(number(row.params.get(name, "-")) for name in columns),
         )
@@ -131,7 +151,7 @@ def trial_view(study: StoredStudy, details: TrialDetails) -> RenderableType:
     facts.add_column(style="bold")
     facts.add_column(overflow="fold")
     facts.add_row("trial", str(row.number))
-    facts.add_row("state", Text(row.state, style=_COLOURS.get(row.state, "")))
+    facts.add_row("state", _state(row))
     facts.add_row(study.config.metric, "-" if row.value is None else number(row.value))
     facts.add_row("time", duration(_elapsed(row)))
     if row.worker:

@@ -10,7 +10,7 @@ from tuner.config import StudyConfig
 from tuner.errors import InputError
 from tuner.storage import Database, StoredStudy, find_study
 from tuner.storage.database import parse_url
-from tuner.study_file import choose_storage, load_study_file
+from tuner.study_file import choose_artifacts, choose_storage, load_study_file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +44,11 @@ def data_root() -> Path | None:
     """Folder in which relative data paths are looked up first, from ``TUNER_DATA``."""
     root = os.environ.get("TUNER_DATA")
     return Path(root) if root else None
+
+
+def artifacts_of(database: Database, flag: str | None) -> Path:
+    """Folder for checkpoints of the studies in a database."""
+    return choose_artifacts(flag=flag, environment=os.environ, storage=database.name)
 
 
 @contextmanager

@@ -8,16 +8,18 @@ import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO, Self
 
 from tuner.errors import InputError, StorageUnavailableError, TunerError
+from tuner.worker.worker import LAST_SECONDS
 
 #: Exit codes that a new worker would only meet again, and the errors that they stand for.
 _HOPELESS = {2: InputError, 3: StorageUnavailableError}
 #: Times that a worker which died is started again.
 MAX_RESTARTS = 3
-#: Seconds that workers have to hand their trials back.
-GRACE_SECONDS = 4.0
+#: Seconds that workers have to hand their trials back; they end by themselves before.
+GRACE_SECONDS = LAST_SECONDS + 2.0
 
 
 def usable_cores() -> int:
@@ -45,16 +47,24 @@ class LocalWorkers:
     Args:
         study: Name of a stored study.
         storage: URL of its storage; handed over in the environment, where no process list shows it.
+        artifacts: Folder for checkpoints.
         n_workers: How many.
         environment: The environment they get.
     """
 
     def __init__(
-        self, study: str, *, storage: str, n_workers: int, environment: Mapping[str, str]
+        self,
+        study: str,
+        *,
+        storage: str,
+        artifacts: Path,
+        n_workers: int,
+        environment: Mapping[str, str],
     ) -> None:
         self._command = [
             *(sys.executable, "-m", "tuner", "work", study),
             *("--threads", str(threads_per_worker(n_workers)), "--until-stdin-closes"),
+            *("--artifacts", str(artifacts)),
         ]
         self._environment = dict(environment) | {"TUNER_STORAGE": storage}
         self._children = [self._start(0) for _ in range(n_workers)]
@@ -122,7 +132,8 @@ def _last_words(child: _Child) -> str:
     """What the worker said last: its error message, or the end of its log."""
     child.words.seek(0)
     text = child.words.read().decode(errors="replace")
-    _, marker, message = text.rpartition("error: ")
+    # At the start of a line: a traceback may hold the words too.
+    _, marker, message = f"\n{text}".rpartition("\nerror: ")
     if marker:
         return message.strip()
     return (

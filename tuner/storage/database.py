@@ -24,9 +24,9 @@ from tuner.errors import InputError, StorageUnavailableError
 from tuner.storage.schema import SCHEMA_VERSION, VERSION, create_tables, is_created
 
 #: Seconds that a write waits for another one; a third of a lease.
-LOCK_TIMEOUT = 20
-#: Seconds after which Postgres rolls back the transaction of a process that does not go on.
-FROZEN_TIMEOUT = 15
+LOCK_TIMEOUT = 20.0
+#: Part of that after which Postgres rolls back the transaction of a process that does not go on.
+FROZEN_SHARE = 0.75
 
 
 class Database:
@@ -44,12 +44,13 @@ class Database:
         self.storage: BaseStorage = get_storage(storage)
 
     @classmethod
-    def open(cls, url: str, *, create: bool = False) -> Self:
+    def open(cls, url: str, *, create: bool = False, lock_timeout: float = LOCK_TIMEOUT) -> Self:
         """Connect.
 
         Args:
             url: ``sqlite:///FILE`` or ``postgresql://USER@HOST/DATABASE``.
             create: Make the file and the tables where they are missing.
+            lock_timeout: Seconds that a write waits for another one; at most a third of a lease.
 
         Raises:
             InputError: The URL is none, or there is nothing there and ``create`` is off.
@@ -59,7 +60,7 @@ class Database:
         if parsed.get_backend_name() == "sqlite":
             _check_file(Path(parsed.database or ""), create=create)
         plain = parsed.render_as_string(hide_password=False)
-        kwargs = _engine_kwargs(parsed)
+        kwargs = _engine_kwargs(parsed, lock_timeout)
         with translated(url), _engine(plain, kwargs) as engine:
             if create:
                 create_tables(engine, plain, kwargs)
@@ -198,9 +199,10 @@ def _check_file(path: Path, *, create: bool) -> None:
         )
 
 
-def _engine_kwargs(url: sqlalchemy.URL) -> dict[str, Any]:
+def _engine_kwargs(url: sqlalchemy.URL, lock_timeout: float) -> dict[str, Any]:
     if url.get_backend_name() == "sqlite":
-        return {"connect_args": {"timeout": LOCK_TIMEOUT}}
+        return {"connect_args": {"timeout": lock_timeout}}
+    milliseconds = round(1000 * lock_timeout)
     return {
         "pool_pre_ping": True,  # a restarted server goes unnoticed
         "pool_size": 1,
@@ -211,10 +213,10 @@ def _engine_kwargs(url: sqlalchemy.URL) -> dict[str, Any]:
             "keepalives_idle": 10,
             "keepalives_interval": 5,
             "keepalives_count": 2,
-            "tcp_user_timeout": 1000 * LOCK_TIMEOUT,
+            "tcp_user_timeout": milliseconds,
             # A worker that is frozen inside a transaction loses it, and the locks with it.
-            "options": f"-c lock_timeout={LOCK_TIMEOUT}s "
-            f"-c idle_in_transaction_session_timeout={FROZEN_TIMEOUT}s",
+            "options": f"-c lock_timeout={milliseconds} "
+            f"-c idle_in_transaction_session_timeout={round(FROZEN_SHARE * milliseconds)}",
         },
     }
 

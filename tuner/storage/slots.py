@@ -78,6 +78,8 @@ class Slots:
     def database_was_away(self) -> None:
         """Give other workers time to renew what they hold, before any of it is taken over."""
         self._claiming.watch.forget()
+        # What a server refused to an old connection, it may allow a new one.
+        self.database.engine.dispose()
 
     # --- claim, renew, release ---------------------------------------------------------------
 

@@ -31,6 +31,8 @@ class Train:
     #: Folder for this claim's checkpoints, beside those of earlier claims of the slot; None for
     #: none.
     checkpoints: str | None = None
+    #: Time from one checkpoint to the next.
+    checkpoint_seconds: float = 30.0
     #: Parts that a batch is cut into, so that it fits into memory.
     micro_batches: int = 1
 
@@ -55,6 +57,14 @@ class Ready:
     device: str
     #: Things a person should know about the data.
     notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Warned:
+    """From the trainer: something that a person should read in the worker's log."""
+
+    #: What.
+    message: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,21 +145,9 @@ class Unusable:
     message: str
 
 
-Message: TypeAlias = (
-    Prepare
-    | Train
-    | Stop
-    | Ready
-    | Alive
-    | Resumed
-    | Saved
-    | Reported
-    | Finished
-    | Failed
-    | Unusable
-)
 #: What a trainer says of one trial.
 TrialMessage: TypeAlias = Alive | Resumed | Saved | Reported | Finished | Failed
+Message: TypeAlias = Prepare | Train | Stop | Ready | Warned | TrialMessage | Unusable
 _KINDS: dict[str, type[Any]] = {kind.__name__: kind for kind in get_args(Message)}
 
 

@@ -1,6 +1,7 @@
 """The worker's handle on its trainer: start it, talk to it, end it, say how it died."""
 
 import contextlib
+import logging
 import os
 import selectors
 import signal
@@ -12,7 +13,9 @@ from collections.abc import Mapping
 from typing import Self
 
 from tuner.errors import TrainerError
-from tuner.worker.messages import Message, Prepare, parse_message, write_message
+from tuner.worker.messages import Message, Prepare, Warned, parse_message, write_message
+
+log = logging.getLogger(__name__)
 
 #: What a trainer may see of the environment: nothing that holds a secret.
 _ALLOWED = (
@@ -152,7 +155,8 @@ class TrainerProcess:
             timeout: Seconds to wait at most.
 
         Returns:
-            The message; None when the time is over or something woke us.
+            The message; None when the time is over, something woke us, or what came was a warning,
+            which is logged.
 
         Raises:
             TrainerDiedError: It ended instead.
@@ -171,7 +175,11 @@ class TrainerProcess:
                 raise self._died()
             self._buffer += chunk
         line, self._buffer = self._buffer.split(b"\n", 1)
-        return parse_message(line)
+        message = parse_message(line)
+        if isinstance(message, Warned):
+            log.warning("trainer: %s", message.message)
+            return None
+        return message
 
     def _died(self) -> TrainerDiedError:
         code = self._process.wait()

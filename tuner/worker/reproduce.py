@@ -64,12 +64,16 @@ class Reproduction:
     differences: tuple[str, ...]
 
     @property
+    def value_then(self) -> float | None:
+        """The objective then; None of a trial that is not complete."""
+        return self.trial.row.value if self.trial.row.state == "complete" else None
+
+    @property
     def is_equal(self) -> bool:
         """Whether all is as it was, bit for bit."""
-        value_then = self.trial.row.value if self.trial.row.state == "complete" else None
         return (
             all(step.is_equal for step in self.steps)
-            and _same(value_then, self.value)
+            and _same(self.value_then, self.value)
             and self.failure == self.failure_then
         )
 

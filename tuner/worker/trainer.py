@@ -5,6 +5,7 @@ Started by `tuner.worker.process` as ``python -m tuner.worker.trainer READ WRITE
 
 import ctypes
 import importlib
+import logging
 import math
 import os
 import queue
@@ -33,6 +34,7 @@ from tuner.worker.messages import (
     Stop,
     Train,
     Unusable,
+    Warned,
     parse_message,
     write_message,
 )
@@ -93,6 +95,7 @@ def gru_objective(prepare: Prepare, control: Control) -> Equipment:
         if order.checkpoints is not None:
             checkpoints = Checkpoints(
                 Path(order.checkpoints),
+                every=order.checkpoint_seconds,
                 identity=same,
                 on_write=lambda _: trial.saved(),
                 on_resume=lambda snapshot: trial.resumed(snapshot.n_batches, snapshot.seconds),
@@ -131,6 +134,17 @@ def _follow(trial: RemoteTrial, control: Control) -> Any:
     return Following()
 
 
+class _Forwarding(logging.Handler):
+    """Sends warnings of our own code to the worker, whose log people read."""
+
+    def __init__(self, send: Callable[[Message], None]) -> None:
+        super().__init__(logging.WARNING)
+        self._tell = send
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._tell(Warned(message=record.getMessage()))
+
+
 class Trainer:
     """Answers one worker until its pipe ends.
 
@@ -156,6 +170,7 @@ class Trainer:
 
     def run(self) -> None:
         """Prepare once, then train what comes."""
+        logging.getLogger("tuner").addHandler(_Forwarding(self._send))
         threading.Thread(target=self._listen, daemon=True).start()
         prepare = self.inbox.get()
         if not isinstance(prepare, Prepare):

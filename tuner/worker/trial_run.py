@@ -54,6 +54,7 @@ class TrialRun:
         outage: Whether the database is away.
         store: Where checkpoints go; None for nowhere.
         facts: What is to be stored with the trial about where it ran.
+        checkpoint_seconds: Time from one checkpoint to the next.
         hang_seconds: Time without a step after which a trainer counts as hung.
         check: Called now and then; may raise.
     """
@@ -69,6 +70,7 @@ class TrialRun:
         outage: Outage,
         store: CheckpointStore | None,
         facts: Mapping[str, Any],
+        checkpoint_seconds: float,
         hang_seconds: float,
         check: Callable[[], None],
     ) -> None:
@@ -81,6 +83,7 @@ class TrialRun:
         self._outage = outage
         self._store = store
         self._where = facts
+        self._checkpoint_seconds = checkpoint_seconds
         self._hang_seconds = hang_seconds
         self._check = check
         self._talk: Conversation | None = None
@@ -114,6 +117,7 @@ class TrialRun:
             token=claim.token,
             params=claim.params,
             checkpoints=str(folder) if folder else None,
+            checkpoint_seconds=self._checkpoint_seconds,
             micro_batches=claim.micro_batches,
         )
         try:

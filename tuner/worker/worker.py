@@ -76,6 +76,8 @@ class WorkerOptions:
     data_root: Path | None = None
     #: Folder for checkpoints, best shared by all workers; None for none.
     artifacts: Path | None = None
+    #: Time from one checkpoint of a training to the next.
+    checkpoint_seconds: float = 30.0
     #: Seconds that a slot stays ours without a sign of life.
     lease: float = LEASE
     #: Seconds to wait for a database that is away.
@@ -224,6 +226,7 @@ class Worker:
             outage=self._outage,
             store=self.store,
             facts=self._facts(),
+            checkpoint_seconds=self.options.checkpoint_seconds,
             hang_seconds=self.options.hang_seconds,
             check=self._check_signal,
         )

@@ -32,7 +32,9 @@ def parse() -> tuple[Plan, bool]:
     parser.add_argument("--restarts", type=int, default=0, help="hard restarts of Postgres")
     parser.add_argument("--tear-checkpoints", action="store_true")
     parser.add_argument("--fill-disk", action="store_true", help="needs the right to mount")
-    parser.add_argument("--lease", type=float, default=3.0, help="seconds")
+    parser.add_argument(
+        "--lease", type=float, help="seconds; a GRU's trainer takes several to be ready"
+    )
     parser.add_argument("--rate", type=float, help="kills a second from outside")
     parser.add_argument("--die-probability", type=float, default=0.02)
     parser.add_argument("--folder", type=Path, help="leave everything there")
@@ -47,7 +49,7 @@ def parse() -> tuple[Plan, bool]:
         restarts=given.restarts,
         tear_checkpoints=given.tear_checkpoints,
         fill_disk=given.fill_disk,
-        lease=given.lease,
+        lease=given.lease or KINDS[given.objective].lease,
         rate=given.rate or KINDS[given.objective].rate,
         die_probability=given.die_probability,
         folder=given.folder,

@@ -58,6 +58,8 @@ class Kind:
     least_slots: int
     #: Kills a second that leave time for trials.
     rate: float
+    #: Seconds of a lease that suit its trials.
+    lease: float
     #: Seconds without a slot done after which the study counts as stuck.
     patience: float
     #: Trials that are trained again; None where a formula computes all of them.
@@ -78,6 +80,7 @@ KINDS = {
         objective="tests.acceptance.chaos.objectives:tiny",
         least_slots=40,
         rate=1.5,
+        lease=4.0,
         patience=90.0,
         n_trained_again=None,
     ),
@@ -86,6 +89,7 @@ KINDS = {
         objective=GRU_OBJECTIVE,
         least_slots=10,
         rate=0.08,
+        lease=30.0,
         patience=400.0,
         n_trained_again=5,
     ),

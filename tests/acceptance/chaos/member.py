@@ -54,9 +54,10 @@ def work(member: Member) -> None:
         objective=member.objective,
         artifacts=member.artifacts,
         lease=member.lease,
+        checkpoint_seconds=0.5,  # so that there are some to go on from, and to tear
     )
     try:
-        with Database.open(member.storage) as database:
+        with Database.open(member.storage, lock_timeout=member.lease / 3) as database:
             if member.die_probability:
                 doom(
                     database.engine,

@@ -187,7 +187,8 @@ class Troubles:
 
     def _kill_trainers(self, worker: Worker, place: str) -> None:
         for pid in trainers_of(worker.pid):
-            os.kill(pid, signal.SIGKILL)  # a child that nobody waits for yet: it is there
+            if not _send(pid, signal.SIGKILL):
+                continue
             self._ledger.trainers[place] += 1
         self._watch.trainer_died(worker.name)
 
@@ -198,7 +199,7 @@ class Troubles:
         stopped = self._generator.choice(groups)
         seconds = self._plan.lease * self._generator.uniform(1.2, 2.0)
         for pid in stopped:
-            os.kill(pid, signal.SIGSTOP)
+            _send(pid, signal.SIGSTOP)
         names = {True: "worker", False: "trainer"}
         what = " and ".join(sorted({names[pid == worker.pid] for pid in stopped}, reverse=True))
         self._ledger.others[f"freeze {what}"] += 1
@@ -207,12 +208,18 @@ class Troubles:
         def thaw() -> None:
             worker.is_frozen = False
             for pid in stopped:
-                try:
-                    os.kill(pid, signal.SIGCONT)
-                except ProcessLookupError:  # it ended with its worker
-                    continue
+                _send(pid, signal.SIGCONT)
 
         self._due.append((now + seconds, thaw))
+
+
+def _send(pid: int, number: signal.Signals) -> bool:
+    """Send a signal; say whether the process was still there."""
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:  # it ended by itself, or with its worker
+        return False
+    return True
 
 
 def _newest_checkpoints(artifacts: Path) -> list[Path]:
