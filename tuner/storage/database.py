@@ -89,6 +89,10 @@ class Database:
         with translated(self.name), Session(self.engine) as session, session.begin():
             yield session
 
+    def drop_cache(self) -> None:
+        """Read everything anew: SQLite gives the ids of what was deleted to others."""
+        self.storage = get_storage(self.rdb)
+
     def close(self) -> None:
         """Give the connections back."""
         self.rdb.remove_session()

@@ -90,7 +90,10 @@ def insert_report(session: Session, trial_id: int, step: int, value: float) -> b
     )
     updated = statement.on_conflict_do_update(
         index_elements=["trial_id", "step"],
-        set_={"intermediate_value": statement.excluded.intermediate_value},
+        set_={
+            name: statement.excluded[name]
+            for name in ("intermediate_value", "intermediate_value_type")
+        },
     )
     written = session.execute(updated.returning(_REPORTS.c.trial_id)).one_or_none()
     return written is not None

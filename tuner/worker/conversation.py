@@ -84,6 +84,10 @@ class Conversation:
     def _allowed(self) -> float:
         return self._hang_seconds * (1.0 if self._has_begun else FIRST_STEP_FACTOR)
 
+    def end(self) -> None:
+        """End a trainer that is too busy to hear."""
+        self._trainer.kill()
+
     def stop(self, *, keep: bool, patience: float, check: Callable[[], None]) -> bool:
         """End the training before its time.
 

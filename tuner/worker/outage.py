@@ -63,7 +63,7 @@ class Outage:
         now = time.monotonic()
         self._when_lost()
         if self._since is None:
-            self._since, self._pause = now, FIRST_PAUSE
+            self._since, self._pause = now, min(FIRST_PAUSE, self._longest)
             log.warning("%s Waiting up to %.0f min for it.", error, self._patience / 60)
         if now - self._since >= self._patience:
             raise StorageUnavailableError(

@@ -39,7 +39,7 @@ MAX_MICRO_BATCHES = 16
 #: Seconds that a trainer has to stop a training before it is replaced ...
 STOP_SECONDS = 30.0
 #: ... and when the worker itself has to end: a checkpoint is written meanwhile.
-HAND_BACK_SECONDS = 5.0
+HAND_BACK_SECONDS = 7.0
 
 
 class TrialRun:
@@ -184,8 +184,14 @@ class TrialRun:
     def hand_back(self) -> None:
         """Leave a checkpoint and the slot to whoever goes on; never raises for the database."""
         try:
-            if self._talk is not None:
-                self._talk.stop(keep=True, patience=HAND_BACK_SECONDS, check=lambda: None)
+            if self._talk is not None and not self._talk.stop(
+                keep=True, patience=HAND_BACK_SECONDS, check=lambda: None
+            ):
+                log.warning(
+                    "trial %s: the trainer did not stop within %.0f s; an older checkpoint stays",
+                    *(self._claim.number, HAND_BACK_SECONDS),
+                )
+                self._talk.end()
         except TrainerDiedError as error:
             log.warning("%s", error)
         self._keeper.end()

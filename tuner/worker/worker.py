@@ -93,6 +93,7 @@ class Worker:
 
     It holds the database and the lease and never imports TensorFlow; a trainer, its child process,
     does the training, so that whatever kills a training leaves the worker alive to record it.
+    A process has one worker: what it holds is recognised by its process.
 
     Args:
         database: Where the study is.
