@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -74,8 +75,8 @@ class Database:
             storage = RDBStorage(plain, engine_kwargs=kwargs, skip_table_creation=True)
         storage.remove_session()
         storage.engine.dispose()  # connections from here on get the settings below
-        if parsed.get_backend_name() == "sqlite":
-            event.listen(storage.engine, "connect", _set_pragmas)
+        settings = _settings(parsed.get_backend_name(), lock_timeout)
+        event.listen(storage.engine, "connect", partial(_configure, settings))
         return cls(storage.engine, storage)
 
     @property
@@ -218,18 +219,33 @@ def _engine_kwargs(url: sqlalchemy.URL, lock_timeout: float) -> dict[str, Any]:
             "keepalives_interval": 5,
             "keepalives_count": 2,
             "tcp_user_timeout": milliseconds,
-            # A worker that is frozen inside a transaction loses it, and the locks with it.
-            "options": f"-c lock_timeout={milliseconds} "
-            f"-c idle_in_transaction_session_timeout={round(FROZEN_SHARE * milliseconds)}",
         },
     }
 
 
-def _set_pragmas(connection: Any, _record: object) -> None:
-    # WAL: readers such as the dashboard never block a writer. NORMAL is durable enough with it:
-    # a power cut can lose the last commits, never corrupt the file.
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=NORMAL")
+def _settings(backend: str, lock_timeout: float) -> tuple[str, ...]:
+    """List what each connection is told, once the database is open.
+
+    Not before: Optuna imports much inside its first transaction, which takes long where many
+    workers start on few cores.
+    """
+    if backend == "sqlite":
+        # WAL: readers such as the dashboard never block a writer. NORMAL is durable enough with
+        # it: a power cut can lose the last commits, never corrupt the file.
+        return ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=NORMAL")
+    milliseconds = round(1000 * lock_timeout)
+    frozen = round(FROZEN_SHARE * milliseconds)
+    return (
+        f"SET lock_timeout = {milliseconds}",
+        # A worker that is frozen inside a transaction loses it, and the locks with it.
+        f"SET idle_in_transaction_session_timeout = {frozen}",
+    )
+
+
+def _configure(settings: tuple[str, ...], connection: Any, _record: object) -> None:
+    for statement in settings:
+        connection.execute(statement)
+    connection.commit()
 
 
 def _check_version(engine: Engine) -> None:
