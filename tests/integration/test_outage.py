@@ -24,7 +24,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from tests import postgres
 from tests.conftest import StudyMaker
-from tests.integration.test_storage import slots_of
+from tests.integration.test_storage import let_study_go_on, slots_of
 from tests.integration.test_worker import make_worker
 from tuner.errors import StudyNotFoundError, TunerError
 from tuner.results import progress, show_trial, trials
@@ -36,7 +36,6 @@ from tuner.storage import (
     delete_study,
     end_study,
     find_study,
-    resume_study,
     study_names,
 )
 from tuner.storage.schema import SLOTS
@@ -435,7 +434,7 @@ def test_a_stopped_study_finishes_what_runs_and_goes_on_where_it_was_left(
     assert set(trial.intermediate_values) == set(range(1, 41))
     assert slots_of(database, study).counts() == SlotCounts(free=2, held=0, done=1)
 
-    assert resume_study(database, study).message == "stopped by hand"
+    assert let_study_go_on(database, study).message == "stopped by hand"
     make_worker(database, study, "quadratic").run()
 
     assert slots_of(database, study).counts() == SlotCounts(free=0, held=0, done=3)

@@ -33,6 +33,7 @@ from tuner.storage import (
     Proposal,
     SlotCounts,
     Slots,
+    Standing,
     StoredStudy,
     TrialEndedOutsideError,
     agree_on_data,
@@ -42,10 +43,10 @@ from tuner.storage import (
     enqueue,
     find_study,
     other_versions,
-    resume_study,
     study_names,
 )
 from tuner.storage.schema import CONFIGS, SLOTS
+from tuner.storage.states import let_go_on
 from tuner.strategy import propose
 
 DONE = Ending(state=TrialState.COMPLETE, value=0.5, attributes={"host": "here"}, constraints={})
@@ -56,6 +57,11 @@ def slots_of(
 ) -> Slots:
     holder = Holder(name=worker, machine=f"{worker}'s", pid=1, started=0.0)
     return Slots(database, study, holder=holder, lease=lease)
+
+
+def let_study_go_on(database: Database, study: StoredStudy) -> Standing:
+    with database.transaction() as session:
+        return let_go_on(session, study, {"stopped", "bug", "hours"})
 
 
 def new_token() -> int:
@@ -385,7 +391,7 @@ def test_an_ended_study_gives_out_open_trials_only(
     assert rest.claim(new_token()) is None
     assert rest.counts() == SlotCounts(free=2, held=0, done=1)
     assert rest.is_over()
-    resume_study(database, study)
+    let_study_go_on(database, study)
     assert not rest.is_over()
     assert rest.claim(new_token()) is not None
 
@@ -409,7 +415,7 @@ def test_who_knows_a_deleted_study_writes_nothing_to_its_namesake(
         lambda: slots.renew(claim),
         lambda: agree_on_data(database, old, "old data"),
         lambda: other_versions(database, old, {"tuner": "old"}),
-        lambda: resume_study(database, old),
+        lambda: let_study_go_on(database, old),
     ]
 
     for write in lost:

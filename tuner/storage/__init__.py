@@ -9,7 +9,6 @@ from tuner.storage.states import (
     end_study,
     known_fingerprint,
     other_versions,
-    resume_study,
 )
 from tuner.storage.studies import (
     Created,
@@ -49,7 +48,6 @@ __all__ = [
     "extend_study",
     "known_fingerprint",
     "other_versions",
-    "resume_study",
     "retry_failed",
     "stop_study",
     "Created",

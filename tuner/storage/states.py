@@ -107,16 +107,6 @@ def end_study(database: Database, study: StoredStudy, *, reason: str, message: s
         )
 
 
-def resume_study(database: Database, study: StoredStudy) -> Standing:
-    """Let an ended study go on, whatever ended it.
-
-    Returns:
-        How it stood before.
-    """
-    with database.transaction() as session:
-        return let_go_on(session, study, {"stopped", "bug", "hours"})
-
-
 def let_go_on(session: Session, study: StoredStudy, reasons: Collection[str]) -> Standing:
     """Let a study go on that ended for one of some reasons; out of time only where time is left.
 

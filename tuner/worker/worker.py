@@ -247,13 +247,9 @@ class Worker:
         self._pause(min(IDLE_SECONDS, self.options.lease / 10) * (0.5 + random.random()))  # noqa: S311 - jitter
         return False
 
-    def _taken_points(self, claim: Claim) -> set[str]:
-        if self.config.space.size() is None:
-            return set()
-        return self.slots.taken_points(except_slot=claim.slot)
-
     def _propose(self, claim: Claim) -> Proposal:
-        taken = self._taken_points(claim)
+        finite = self.config.space.size() is not None
+        taken = self.slots.taken_points(except_slot=claim.slot) if finite else ()
         try:
             with translated(self.database.name):
                 trial, params = propose(
@@ -267,9 +263,7 @@ class Worker:
         except KeyError:  # Optuna's word for a study that is not there
             self.slots.standing()
             raise
-        return Proposal(
-            trial=trial, params=params.model_dump(), unique=self.config.space.size() is not None
-        )
+        return Proposal(trial=trial, params=params.model_dump(), unique=finite)
 
     # --- before and after ------------------------------------------------------------------------
 

@@ -4,24 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from tests.objectives import TOY_STUDY
 from tuner.config import StudyConfig
 from tuner.study_file import load_study_file
 from tuner.worker.worker import GRU_OBJECTIVE
-
-TINY_STUDY = """
-metric = "val_accuracy"
-
-[data]
-source = "demo"
-
-[budget]
-trials = 6
-epochs = 3
-
-[space]
-learning_rate = { low = 1e-4, high = 1.0, log = true }
-dropout       = { low = 0.0, high = 0.9 }
-"""
 
 GRU_STUDY = """
 metric = "val_accuracy"
@@ -76,7 +62,7 @@ class Kind:
 
 KINDS = {
     "tiny": Kind(
-        text=TINY_STUDY,
+        text=TOY_STUDY,
         objective="tests.acceptance.chaos.objectives:tiny",
         least_slots=40,
         rate=1.5,
