@@ -4,10 +4,10 @@ import copy
 import math
 import random
 import warnings
-from collections.abc import Collection, Container, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 import optuna
 from optuna.distributions import BaseDistribution
@@ -22,6 +22,9 @@ from tuner.domain import Scalar, matches, point_key
 from tuner.errors import InputError
 from tuner.metrics import STEPS_PER_EPOCH, Direction
 from tuner.space import GRUParams, Space
+
+#: Gives the trials of a study, as objects that are not changed.
+ReadTrials: TypeAlias = Callable[[], list[FrozenTrial]]
 
 
 def make_sampler(name: SamplerName, *, space: Space, seed: str) -> BaseSampler:
@@ -56,7 +59,7 @@ def make_sampler(name: SamplerName, *, space: Space, seed: str) -> BaseSampler:
 
 
 class _Sketch:
-    """A storage that reads the real one and keeps one trial's writes to itself.
+    """A storage of one trial to be, beside the trials that a sampler learns from.
 
     A sampler can so propose a point without touching the database, and the trial is then created
     with all its params in one transaction.
@@ -65,14 +68,9 @@ class _Sketch:
     TRIAL_ID = -1
 
     def __init__(
-        self,
-        storage: BaseStorage,
-        study_id: int,
-        direction: Direction,
-        planned: Mapping[str, Scalar],
+        self, history: ReadTrials, direction: Direction, planned: Mapping[str, Scalar]
     ) -> None:
-        self._storage = storage
-        self._study_id = study_id
+        self._history = history
         self._directions = [StudyDirection[direction.upper()]]
         self._trials: list[FrozenTrial] | None = None
         attributes = {"fixed_params": dict(planned)} if planned else {}
@@ -80,21 +78,18 @@ class _Sketch:
         self.trial.number = self.trial._trial_id = self.TRIAL_ID
         self.trial.datetime_start = datetime.now()
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._storage, name)
-
     def get_study_id_from_name(self, _study_name: str) -> int:
-        return self._study_id  # somebody may rename the study while it runs
+        return 0  # what follows is asked of this study alone
 
     def get_study_directions(self, _study_id: int) -> list[StudyDirection]:
         return self._directions
 
     def get_all_trials(
-        self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
+        self, _study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
     ) -> list[FrozenTrial]:
         """Read the trials once: a sampler asks several times for one proposal."""
         if self._trials is None:
-            self._trials = self._storage.get_all_trials(study_id, deepcopy=False)
+            self._trials = self._history()
         chosen = [t for t in self._trials if states is None or t.state in states]
         return copy.deepcopy(chosen) if deepcopy else chosen
 
@@ -115,10 +110,9 @@ class _Sketch:
 
 
 def propose(
-    storage: BaseStorage,
+    history: ReadTrials,
     config: StudyConfig,
     *,
-    study_id: int,
     slot: int,
     planned: Mapping[str, Scalar],
     taken: Collection[str],
@@ -126,9 +120,8 @@ def propose(
     """Propose the point of one trial, without a write to the database.
 
     Args:
-        storage: Where the study is.
+        history: Gives the trials so far; asked once, by samplers that learn.
         config: The study.
-        study_id: Optuna's id of it.
         slot: The trial's slot; with the study's seed it decides all random draws.
         planned: Values decided in advance.
         taken: Points of a finite space that are not to be proposed, as `point_key` writes them.
@@ -140,7 +133,7 @@ def propose(
         InputError: Every point that fits the planned values is taken.
     """
     for attempt in range(10):
-        trial, params = _sample(storage, config, study_id, f"{slot}/{attempt}", planned)
+        trial, params = _sample(history, config, f"{slot}/{attempt}", planned)
         if point_key(trial.params) not in taken:
             return trial, params
     left = [
@@ -155,7 +148,7 @@ def propose(
             f"values, or start another study with a wider space."
         )
     chosen = random.Random(f"{config.seed}/{slot}").choice(left)  # noqa: S311 - no secret
-    return _sample(storage, config, study_id, str(slot), chosen)
+    return _sample(history, config, str(slot), chosen)
 
 
 def _words(values: Mapping[str, Scalar]) -> str:
@@ -163,13 +156,12 @@ def _words(values: Mapping[str, Scalar]) -> str:
 
 
 def _sample(
-    storage: BaseStorage,
+    history: ReadTrials,
     config: StudyConfig,
-    study_id: int,
     draw: str,
     planned: Mapping[str, Scalar],
 ) -> tuple[FrozenTrial, GRUParams]:
-    sketch = _Sketch(storage, study_id, config.direction, planned)
+    sketch = _Sketch(history, config.direction, planned)
     # A study anew for each trial: only so does the sampler see the trials finished meanwhile.
     study = optuna.study.Study(
         study_name=config.name,

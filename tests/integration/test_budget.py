@@ -294,7 +294,7 @@ def test_failed_trials_get_another_go_with_the_same_values_and_stay_as_they_are(
     now = progress(database, study)
     assert now.trials == {"complete": 6}
     assert (now.ended, now.slots.done, len(rows)) == (None, 6, 9)
-    theirs = optuna.load_study(study_name="toy", storage=database.rdb).trials
+    theirs = optuna.load_study(study_name="toy", storage=database.storage).trials
     assert [trial.user_attrs.get("superseded") for trial in theirs] == [True] * 3 + [None] * 6
 
 

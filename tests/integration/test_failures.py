@@ -45,13 +45,14 @@ def test_a_frozen_trainer_is_replaced_and_the_trial_goes_on(
     def freeze_first_trainer() -> None:
         while not any(row.last_step for row in trials(database, study)):
             time.sleep(0.05)
-        (trainer,) = psutil.Process().children()
-        frozen.append(trainer.pid)
-        trainer.suspend()
+        while len(trainers := psutil.Process().children()) != 1:
+            time.sleep(0.05)  # a slow machine's first trainer may have been replaced already
+        frozen.append(trainers[0].pid)
+        trainers[0].suspend()
 
     thread = threading.Thread(target=freeze_first_trainer)
     thread.start()
-    worker = make_worker(database, study, "sleeping", hang_seconds=1.0)
+    worker = make_worker(database, study, "sleeping", hang_seconds=3.0)
     killer = threading.Thread(target=_interrupt_when_replaced, args=(worker, frozen))
     killer.start()
     with pytest.raises(Exception, match="Stopped by SIGTERM"):

@@ -33,6 +33,7 @@ from tuner.storage import (
     StoredStudy,
     create_study,
 )
+from tuner.storage.history import History
 from tuner.storage.schema import SLOTS
 from tuner.strategy import propose
 
@@ -96,9 +97,8 @@ def puppet_theatre(storage_url: str) -> Iterator[Any]:
 
 def proposal_of(database: Database, study: StoredStudy, claim: Claim) -> Proposal:
     trial, params = propose(
-        database.storage,
+        History(database, study.study_id).read,
         study.config,
-        study_id=study.study_id,
         slot=claim.slot,
         planned=claim.planned,
         taken=(),
@@ -142,7 +142,7 @@ def prepare(
 
 def stored_trials(database: Database, study: StoredStudy) -> dict[int, FrozenTrial]:
     """Read all trials as Optuna does, by id."""
-    return {trial._trial_id: trial for trial in database.rdb.get_all_trials(study.study_id)}
+    return {trial._trial_id: trial for trial in database.storage.get_all_trials(study.study_id)}
 
 
 def stored_slots(database: Database, study: StoredStudy) -> list[Any]:

@@ -155,7 +155,7 @@ def check_nobody_noticed(scene: Scene) -> None:
 
 
 def stored(database: Database, study: StoredStudy) -> list[FrozenTrial]:
-    return database.rdb.get_all_trials(study.study_id)
+    return database.storage.get_all_trials(study.study_id)
 
 
 # --- Postgres ------------------------------------------------------------------------------------
@@ -406,7 +406,7 @@ def test_a_trial_whose_row_is_deleted_is_run_anew(
             session.delete(session.get_one(models.TrialModel, first._trial_id))
         second = wait_until_it_trains(outside, study)
         assert second.datetime_start != first.datetime_start
-        outside.rdb.set_trial_state_values(second._trial_id, TrialState.FAIL)
+        outside.storage.set_trial_state_values(second._trial_id, TrialState.FAIL)
 
     with meanwhile(delete_then_end):
         make_worker(database, study, "sleeping").run()

@@ -45,6 +45,7 @@ from tuner.storage import (
     other_versions,
     study_names,
 )
+from tuner.storage.history import History
 from tuner.storage.schema import CONFIGS, SLOTS
 from tuner.storage.states import let_go_on
 from tuner.strategy import propose
@@ -72,9 +73,8 @@ def open_slot(database: Database, study: StoredStudy, slots: Slots) -> Claim:
     claim = slots.claim(new_token())
     assert claim is not None
     trial, params = propose(
-        database.storage,
+        History(database, study.study_id).read,
         study.config,
-        study_id=study.study_id,
         slot=claim.slot,
         planned=claim.planned,
         taken=(),
@@ -293,7 +293,7 @@ def test_a_lost_slot_opens_no_trial(database: Database, toy: StudyMaker) -> None
     assert claim is not None
     lost = dataclasses.replace(claim, token=claim.token ^ 1)
     trial, params = propose(
-        database.storage, study.config, study_id=study.study_id, slot=0, planned={}, taken=()
+        History(database, study.study_id).read, study.config, slot=0, planned={}, taken=()
     )
 
     with pytest.raises(LostSlotError):
@@ -368,7 +368,7 @@ def test_a_trial_whose_row_was_deleted_frees_its_slot_and_nobody_writes_to_its_s
     new.close(successor, DONE)
     again = open_slot(database, study, new)
     assert (again.slot, again.reports) == (lost.slot, {})
-    (trial, _) = database.rdb.get_all_trials(study.study_id)
+    (trial, _) = database.storage.get_all_trials(study.study_id)
     assert trial.intermediate_values == {}
 
 
@@ -431,7 +431,7 @@ def test_who_knows_a_deleted_study_writes_nothing_to_its_namesake(
     assert now.standing().ended is None
     agree_on_data(database, new, "new data")
     assert other_versions(database, new, {"tuner": "new"}) == {}
-    (trial,) = database.rdb.get_all_trials(new.study_id)
+    (trial,) = database.storage.get_all_trials(new.study_id)
     assert (trial.state, trial.intermediate_values) == (TrialState.RUNNING, {})
 
 
@@ -443,7 +443,7 @@ def test_no_two_slots_get_the_same_point_of_a_finite_space(
     slots = slots_of(database, study)
     claims = [slots_of(database, study, name).claim(new_token()) for name in "ab"]
     trial, params = propose(
-        database.storage, config, study_id=study.study_id, slot=0, planned={}, taken=()
+        History(database, study.study_id).read, config, slot=0, planned={}, taken=()
     )
     proposal = Proposal(trial=trial, params=params.model_dump(), unique=True)
     assert claims[0] is not None
@@ -455,7 +455,7 @@ def test_no_two_slots_get_the_same_point_of_a_finite_space(
 
     taken = slots.taken_points(except_slot=1)
     other, _ = propose(
-        database.storage, config, study_id=study.study_id, slot=1, planned={}, taken=taken
+        History(database, study.study_id).read, config, slot=1, planned={}, taken=taken
     )
     assert other.params != trial.params
     assert len(optuna.load_study(study_name="toy", storage=database.storage).trials) == 1

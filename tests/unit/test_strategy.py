@@ -5,6 +5,7 @@ import logging
 import math
 import statistics
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import optuna
@@ -21,7 +22,8 @@ from tuner.errors import InputError
 from tuner.metrics import Direction
 from tuner.space import GRUParams
 from tuner.storage import Database, create_study
-from tuner.strategy import RungPruner, RungRule, make_rule, make_sampler, propose
+from tuner.storage.history import History
+from tuner.strategy import ReadTrials, RungPruner, RungRule, make_rule, make_sampler, propose
 
 STEPS = (1, 2, 3, 4, 8, 12)
 
@@ -50,6 +52,12 @@ def stored(config: StudyConfig) -> BaseStorage:
     return storage
 
 
+def read_of(storage: BaseStorage) -> ReadTrials:
+    """Read the trials of a storage with one study."""
+    (study,) = storage.get_all_studies()
+    return partial(storage.get_all_trials, study._study_id)
+
+
 def finish(storage: BaseStorage, config: StudyConfig, trial: optuna.trial.FrozenTrial) -> None:
     """Store a proposed trial with the height of a hill, its top at 0.01 and 0.3."""
     finished = create_trial(
@@ -64,11 +72,10 @@ def height(params: dict[str, float]) -> float:
     return 1 - off**2 - (params["dropout"] - 0.3) ** 2
 
 
-def draw(storage: BaseStorage, config: StudyConfig, slot: int) -> dict[str, float]:
+def draw(history: ReadTrials, config: StudyConfig, slot: int) -> dict[str, float]:
     return propose(
-        storage,
+        history,
         config,
-        study_id=storage.get_study_id_from_name(config.name),
         slot=slot,
         planned={},
         taken=(),
@@ -281,22 +288,21 @@ def test_a_slot_draws_the_same_whoever_runs_it_and_another_slot_another_point(
             storage,
             config,
             propose(
-                storage,
+                read_of(storage),
                 config,
-                study_id=storage.get_study_id_from_name(config.name),
                 slot=slot,
                 planned={},
                 taken=(),
             )[0],
         )
-    draws = [draw(storage, config, slot) for slot in range(100, 110)]
-    assert draws == [draw(storage, config, slot) for slot in range(100, 110)]
+    draws = [draw(read_of(storage), config, slot) for slot in range(100, 110)]
+    assert draws == [draw(read_of(storage), config, slot) for slot in range(100, 110)]
     assert len({point_key(point) for point in draws}) == len(draws)
 
 
 def test_the_seed_of_the_study_decides_the_draws(toy: StudyMaker) -> None:
     one, other = toy("sampler.name=random"), toy("sampler.name=random", "seed=1")
-    assert draw(stored(one), one, 0) != draw(stored(other), other, 0)
+    assert draw(read_of(stored(one)), one, 0) != draw(read_of(stored(other)), other, 0)
 
 
 # --- proposals ---------------------------------------------------------------------------------
@@ -305,7 +311,7 @@ def test_the_seed_of_the_study_decides_the_draws(toy: StudyMaker) -> None:
 def test_a_proposal_is_a_running_trial_with_all_its_values(toy: StudyMaker) -> None:
     config = toy("space.units=64", *CONDITIONAL)
     trial, params = propose(
-        stored(config), config, study_id=0, slot=3, planned={"layers": 2}, taken=()
+        read_of(stored(config)), config, slot=3, planned={"layers": 2}, taken=()
     )
     assert trial.state == TrialState.RUNNING
     assert trial.params.keys() == trial.distributions.keys()
@@ -319,9 +325,8 @@ def test_what_is_planned_is_kept_and_the_rest_is_drawn(toy: StudyMaker) -> None:
     storage = stored(config)
     trials = [
         propose(
-            storage,
+            read_of(storage),
             config,
-            study_id=storage.get_study_id_from_name(config.name),
             slot=slot,
             planned={"dropout": 0.25},
             taken=(),
@@ -338,9 +343,8 @@ def test_every_point_of_a_grid_is_proposed_as_planned(toy: StudyMaker, sampler: 
     storage = stored(config)
     for slot, point in enumerate(config.space.points()):
         trial, params = propose(
-            storage,
+            read_of(storage),
             config,
-            study_id=storage.get_study_id_from_name(config.name),
             slot=slot,
             planned=point,
             taken=(),
@@ -365,12 +369,11 @@ def test_a_proposal_writes_nothing_to_the_database(
 ) -> None:
     config = toy(f"sampler.name={sampler}", *CONDITIONAL)
     with Database.open(f"sqlite:///{tmp_path / 'tuner.db'}", create=True) as database:
-        create_study(database, config)
+        history = History(database, create_study(database, config).study.study_id)
         for slot in range(12):
             trial, _ = propose(
-                database.storage,
+                history.read,
                 config,
-                study_id=database.storage.get_study_id_from_name(config.name),
                 slot=slot,
                 planned={},
                 taken=(),
@@ -380,9 +383,8 @@ def test_a_proposal_writes_nothing_to_the_database(
         assert before["trials"] == 12
         for slot in range(12, 18):
             propose(
-                database.storage,
+                history.read,
                 config,
-                study_id=database.storage.get_study_id_from_name(config.name),
                 slot=slot,
                 planned={"layers": 2},
                 taken=(),
@@ -399,9 +401,8 @@ def test_taken_points_are_avoided_until_a_finite_space_is_exhausted(
     taken: list[str] = []
     for slot in range(12):
         trial, _ = propose(
-            storage,
+            read_of(storage),
             config,
-            study_id=storage.get_study_id_from_name(config.name),
             slot=slot,
             planned={},
             taken=taken,
@@ -410,9 +411,8 @@ def test_taken_points_are_avoided_until_a_finite_space_is_exhausted(
     assert sorted(taken) == sorted(point_key(point) for point in config.space.points())
     with pytest.raises(InputError) as caught:
         propose(
-            storage,
+            read_of(storage),
             config,
-            study_id=storage.get_study_id_from_name(config.name),
             slot=12,
             planned={},
             taken=taken,
@@ -429,9 +429,8 @@ def test_a_finite_space_of_steps_is_exhausted_whatever_the_rounding(toy: StudyMa
     taken: set[str] = set()
     for slot in range(10):
         trial, _ = propose(
-            storage,
+            read_of(storage),
             config,
-            study_id=storage.get_study_id_from_name(config.name),
             slot=slot,
             planned={},
             taken=taken,
@@ -448,9 +447,8 @@ def test_the_last_points_left_fit_what_is_planned(toy: StudyMaker) -> None:
     found = set()
     for slot in range(2):
         trial, _ = propose(
-            storage,
+            read_of(storage),
             config,
-            study_id=storage.get_study_id_from_name(config.name),
             slot=slot,
             planned=planned,
             taken=taken,
@@ -460,9 +458,8 @@ def test_the_last_points_left_fit_what_is_planned(toy: StudyMaker) -> None:
     assert found == {(64, 1), (64, 2)}
     with pytest.raises(InputError, match=r"^Slot 9: every point with units=64, dropout=0\.3"):
         propose(
-            storage,
+            read_of(storage),
             config,
-            study_id=storage.get_study_id_from_name(config.name),
             slot=9,
             planned=planned,
             taken=taken,
@@ -488,17 +485,16 @@ def test_tpe_learns_through_proposals_and_comes_nearer_to_the_top_than_chance(
         storage = stored(chance)
         for slot in range(40):
             trial, _ = propose(
-                storage,
+                read_of(storage),
                 chance,
-                study_id=storage.get_study_id_from_name(chance.name),
                 slot=slot,
                 planned={},
                 taken=(),
             )
             finish(storage, chance, trial)
         slots = range(100, 110)
-        tpe_distances += [distance(draw(storage, learner, slot)) for slot in slots]
-        random_distances += [distance(draw(storage, chance, slot)) for slot in slots]
+        tpe_distances += [distance(draw(read_of(storage), learner, slot)) for slot in slots]
+        random_distances += [distance(draw(read_of(storage), chance, slot)) for slot in slots]
     assert statistics.median(tpe_distances) < 0.6 * statistics.median(random_distances)
 
 
@@ -506,19 +502,19 @@ def test_tpe_sees_what_other_workers_finished_meanwhile(toy: StudyMaker, tmp_pat
     config = toy()
     url = f"sqlite:///{tmp_path / 'tuner.db'}"
     with Database.open(url, create=True) as ours, Database.open(url, create=True) as theirs:
-        create_study(ours, config)
-        before = draw(ours.storage, config, 50)
+        study = create_study(ours, config).study
+        history = History(ours, study.study_id)
+        before = draw(history.read, config, 50)
         for slot in range(12):
             trial, _ = propose(
-                theirs.storage,
+                read_of(theirs.storage),
                 config,
-                study_id=theirs.storage.get_study_id_from_name(config.name),
                 slot=slot,
                 planned={},
                 taken=(),
             )
             finish(theirs.storage, config, trial)
-        assert draw(ours.storage, config, 50) == draw(theirs.storage, config, 50) != before
+        assert draw(history.read, config, 50) == draw(read_of(theirs.storage), config, 50) != before
 
 
 def test_tpe_learns_in_a_conditional_space_without_any_warning(
@@ -529,9 +525,8 @@ def test_tpe_learns_in_a_conditional_space_without_any_warning(
     branches: list[int] = []
     for slot in range(40):
         trial, params = propose(
-            storage,
+            read_of(storage),
             config,
-            study_id=storage.get_study_id_from_name(config.name),
             slot=slot,
             planned={},
             taken=(),

@@ -160,6 +160,8 @@ def trial_view(study: StoredStudy, details: TrialDetails) -> RenderableType:
         facts.add_row(f"  {name}", number(value))
     for name, fact in details.attributes.items():
         facts.add_row(name, Text(number(fact)))
+    for name, excess in details.constraints.items():
+        facts.add_row(f"constraint {name}", f"{number(excess)} (kept to where at most 0)")
     for step, value in details.reports.items():
         facts.add_row(f"epoch {step / STEPS_PER_EPOCH:g}", number(value))
     return facts

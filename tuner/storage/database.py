@@ -1,6 +1,7 @@
 """One database with studies: its URL, its engine, and what goes wrong when it is away."""
 
 import contextlib
+import functools
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any, Self
 
 import sqlalchemy
 from optuna.exceptions import StorageInternalError
-from optuna.storages import BaseStorage, RDBStorage, get_storage
+from optuna.storages import RDBStorage
 from sqlalchemy import Engine, event, make_url
 from sqlalchemy.exc import (
     ArgumentError,
@@ -34,15 +35,36 @@ class Database:
     """An open database that has our tables.
 
     Args:
-        engine: Connections to it.
-        storage: Optuna's view of it, without a cache.
+        url: With its driver and password.
+        lock_timeout: Seconds that a write waits for another one.
     """
 
-    def __init__(self, engine: Engine, storage: RDBStorage) -> None:
-        self.engine = engine
-        self.rdb = storage
-        #: Optuna's view of it, with finished trials cached; one for the whole process.
-        self.storage: BaseStorage = get_storage(storage)
+    def __init__(self, url: sqlalchemy.URL, lock_timeout: float) -> None:
+        self._url = url
+        self._lock_timeout = lock_timeout
+        self.engine = sqlalchemy.create_engine(url, **_engine_kwargs(url, lock_timeout))
+        self._configure(self.engine)
+
+    @functools.cached_property
+    def storage(self) -> RDBStorage:
+        """Optuna's own view of it, with connections of its own; takes a second to make.
+
+        Raises:
+            InputError: Optuna's tables are of another version.
+        """
+        plain = self._url.render_as_string(hide_password=False)
+        kwargs = _engine_kwargs(self._url, self._lock_timeout)
+        with translated(self.name):
+            made = RDBStorage(plain, engine_kwargs=kwargs, skip_table_creation=True)
+        made.remove_session()
+        made.engine.dispose()  # connections from here on get our settings
+        self._configure(made.engine)
+        return made
+
+    def _configure(self, engine: Engine) -> None:
+        """Tell each connection what it needs to know."""
+        settings = _settings(self._url.get_backend_name(), self._lock_timeout)
+        event.listen(engine, "connect", partial(_tell, settings))
 
     @classmethod
     def open(cls, url: str, *, create: bool = False, lock_timeout: float = LOCK_TIMEOUT) -> Self:
@@ -60,11 +82,10 @@ class Database:
         parsed = parse_url(url)
         if parsed.get_backend_name() == "sqlite":
             _check_file(Path(parsed.database or ""), create=create)
-        plain = parsed.render_as_string(hide_password=False)
         kwargs = _engine_kwargs(parsed, lock_timeout)
-        with translated(url), _engine(plain, kwargs) as engine:
+        with translated(url), _engine(parsed, kwargs) as engine:
             if create:
-                create_tables(engine, plain, kwargs)
+                create_tables(engine, parsed.render_as_string(hide_password=False), kwargs)
             elif not is_created(engine):
                 raise InputError(
                     f"{shown(url)} has no studies of tuner's. "
@@ -72,12 +93,7 @@ class Database:
                     f"storage with --storage or TUNER_STORAGE."
                 )
             _check_version(engine)
-            storage = RDBStorage(plain, engine_kwargs=kwargs, skip_table_creation=True)
-        storage.remove_session()
-        storage.engine.dispose()  # connections from here on get the settings below
-        settings = _settings(parsed.get_backend_name(), lock_timeout)
-        event.listen(storage.engine, "connect", partial(_configure, settings))
-        return cls(storage.engine, storage)
+        return cls(parsed, lock_timeout)
 
     @property
     def name(self) -> str:
@@ -90,13 +106,11 @@ class Database:
         with translated(self.name), Session(self.engine) as session, session.begin():
             yield session
 
-    def drop_cache(self) -> None:
-        """Read everything anew: SQLite gives the ids of what was deleted to others."""
-        self.storage = get_storage(self.rdb)
-
     def close(self) -> None:
         """Give the connections back."""
-        self.rdb.remove_session()
+        if "storage" in self.__dict__:
+            self.storage.remove_session()
+            self.storage.engine.dispose()
         self.engine.dispose()
 
     def __enter__(self) -> Self:
@@ -147,7 +161,7 @@ def shown(url: str) -> str:
 
 
 @contextlib.contextmanager
-def _engine(url: str, kwargs: dict[str, Any]) -> Iterator[Engine]:
+def _engine(url: sqlalchemy.URL, kwargs: dict[str, Any]) -> Iterator[Engine]:
     engine = sqlalchemy.create_engine(url, **kwargs)
     try:
         yield engine
@@ -224,10 +238,10 @@ def _engine_kwargs(url: sqlalchemy.URL, lock_timeout: float) -> dict[str, Any]:
 
 
 def _settings(backend: str, lock_timeout: float) -> tuple[str, ...]:
-    """List what each connection is told, once the database is open.
+    """List what each connection is told, once the database is known to be ours.
 
-    Not before: Optuna imports much inside its first transaction, which takes long where many
-    workers start on few cores.
+    Not before: a foreign file stays as it is, and Optuna imports much inside its first
+    transaction, which takes long where many workers start on few cores.
     """
     if backend == "sqlite":
         # WAL: readers such as the dashboard never block a writer. NORMAL is durable enough with
@@ -242,7 +256,7 @@ def _settings(backend: str, lock_timeout: float) -> tuple[str, ...]:
     )
 
 
-def _configure(settings: tuple[str, ...], connection: Any, _record: object) -> None:
+def _tell(settings: tuple[str, ...], connection: Any, _record: object) -> None:
     for statement in settings:
         connection.execute(statement)
     connection.commit()

@@ -175,7 +175,6 @@ def delete_study(database: Database, study: StoredStudy) -> None:
             raise StudyNotFoundError(f"Study {study.config.name!r} is gone already.")
         session.execute(update(SLOTS).where(SLOTS.c.study_id == study.study_id).values(token=None))
         session.delete(session.get_one(models.StudyModel, study.study_id))
-    database.drop_cache()
 
 
 def enqueue(database: Database, study: StoredStudy, point: Mapping[str, Scalar]) -> int:

@@ -36,7 +36,7 @@ from tuner.storage import (
     agree_on_data,
     other_versions,
 )
-from tuner.storage.database import translated
+from tuner.storage.history import History
 from tuner.strategy import propose
 from tuner.worker.keeper import TrainerKeeper
 from tuner.worker.messages import Prepare, Ready
@@ -117,6 +117,7 @@ class Worker:
         self.environment = environment
         self.holder = this_process()
         self.slots = Slots(database, study, holder=self.holder, lease=options.lease)
+        self._history = History(database, study.study_id)
         self.store = CheckpointStore(options.artifacts, study.key) if options.artifacts else None
         self._outage = Outage(
             patience=options.patience,
@@ -250,19 +251,13 @@ class Worker:
     def _propose(self, claim: Claim) -> Proposal:
         finite = self.config.space.size() is not None
         taken = self.slots.taken_points(except_slot=claim.slot) if finite else ()
-        try:
-            with translated(self.database.name):
-                trial, params = propose(
-                    self.database.storage,
-                    self.config,
-                    study_id=self.study.study_id,
-                    slot=claim.slot,
-                    planned=claim.planned,
-                    taken=taken,
-                )
-        except KeyError:  # Optuna's word for a study that is not there
-            self.slots.standing()
-            raise
+        trial, params = propose(
+            self._history.read,
+            self.config,
+            slot=claim.slot,
+            planned=claim.planned,
+            taken=taken,
+        )
         return Proposal(trial=trial, params=params.model_dump(), unique=finite)
 
     # --- before and after ------------------------------------------------------------------------

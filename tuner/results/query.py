@@ -1,26 +1,38 @@
-"""Read a study: its progress, its trials, the best of them, as frozen values."""
+"""The queries behind a study's progress, its trials, and the best of them."""
 
 import json
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any, Literal
+from datetime import UTC
+from typing import Any
 
 from optuna.distributions import json_to_distribution
 from optuna.storages._rdb import models
 from optuna.trial import TrialState
-from sqlalchemy import Float, Row, Select, and_, asc, case, cast, desc, exists, func, select
+from sqlalchemy import (
+    ColumnElement,
+    Float,
+    Row,
+    Select,
+    and_,
+    asc,
+    case,
+    cast,
+    desc,
+    exists,
+    func,
+    or_,
+    select,
+)
 from sqlalchemy.orm import Session, aliased
 
 from tuner.domain import Scalar
 from tuner.errors import InputError, NoUsableTrialError
-from tuner.storage import Database, SlotCounts, StoredStudy
+from tuner.results.values import Progress, State, TrialDetails, TrialRow
+from tuner.storage import Database, StoredStudy
 from tuner.storage.budget import SUPERSEDED
 from tuner.storage.schema import SLOTS, STATES, epoch_seconds
 from tuner.storage.slots import count_slots
 
-State = Literal["running", "complete", "pruned", "failed", "waiting"]
 _STATES: dict[TrialState, State] = {
     TrialState.RUNNING: "running",
     TrialState.COMPLETE: "complete",
@@ -29,136 +41,11 @@ _STATES: dict[TrialState, State] = {
     TrialState.WAITING: "waiting",
 }
 
+#: What Optuna's names of a trial's constraints begin with, among its system attributes.
+_CONSTRAINT = "constraints:"
 
 #: Finished trials that the pace is taken from.
 PACE_TRIALS = 50
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrialRow:
-    """One trial, as people and programs read it."""
-
-    #: Number in the study, from 0.
-    number: int
-    #: running, complete, pruned, failed, or waiting: handed back, and nobody is at it.
-    state: State
-    #: The objective; of a pruned trial its last report; None where there is none.
-    value: float | None
-    #: All hyperparameters, fixed ones included; of a trial without slot those that were drawn.
-    params: Mapping[str, Scalar]
-    #: Last step that was reported, in quarters of an epoch.
-    last_step: int | None
-    #: What was reported there.
-    last_value: float | None
-    #: When it began, UTC.
-    started: datetime | None
-    #: When it ended, UTC.
-    ended: datetime | None
-    #: Place in the budget; None for a trial that was made by other means.
-    slot: int | None
-    #: Who runs it now.
-    worker: str | None
-    #: Seconds that the worker's lease has left, by the database's clock.
-    lease_seconds: float | None
-    #: Whether it failed and its slot was given to another trial, which counts instead.
-    superseded: bool
-
-    def to_json(self) -> dict[str, Any]:
-        """Give JSON types; what is not finite becomes null."""
-        return {
-            "number": self.number,
-            "state": self.state,
-            "value": _finite(self.value),
-            "params": dict(self.params),
-            "last_step": self.last_step,
-            "last_value": _finite(self.last_value),
-            "started": self.started.isoformat() if self.started else None,
-            "ended": self.ended.isoformat() if self.ended else None,
-            "slot": self.slot,
-            "worker": self.worker,
-            "superseded": self.superseded,
-        }
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrialDetails:
-    """All about one trial."""
-
-    #: The trial.
-    row: TrialRow
-    #: Step to value of every report.
-    reports: Mapping[int, float]
-    #: Facts: why it ended, where it ran.
-    attributes: Mapping[str, Any]
-    #: Parts that each batch was cut into, so that it fits into memory.
-    micro_batches: int
-
-    def to_json(self) -> dict[str, Any]:
-        """Give JSON types."""
-        reports = [{"step": s, "value": _finite(v)} for s, v in self.reports.items()]
-        return self.row.to_json() | {
-            "reports": reports,
-            "attributes": dict(self.attributes),
-            "micro_batches": self.micro_batches,
-        }
-
-
-@dataclass(frozen=True, kw_only=True)
-class Progress:
-    """How far a study is."""
-
-    #: Its name.
-    name: str
-    #: What is judged.
-    metric: str
-    #: Slots by state.
-    slots: SlotCounts
-    #: Trials in slots by state.
-    trials: Mapping[State, int]
-    #: The best finished trial so far.
-    best: TrialRow | None
-    #: The open trials: running, or waiting to be taken up.
-    running: tuple[TrialRow, ...]
-    #: Trials closed an hour at the pace of the latest ones, with as many running as now.
-    per_hour: float | None
-    #: Seconds until the budget is done, at that pace.
-    eta_seconds: float | None
-    #: ``stopped``, ``hours`` or ``bug`` where the study ends before its budget is used up.
-    ended: str | None
-    #: Why, for people.
-    message: str
-    #: Time that the study may take, in hours; None without that limit.
-    hours: float | None
-    #: Time that it took, in hours; None where nobody counts.
-    spent_hours: float | None
-
-    @property
-    def is_over(self) -> bool:
-        """Whether a worker would find nothing to do."""
-        if self.slots.done == self.slots.total:
-            return True
-        is_open = self.slots.held > 0 or any(row.slot is not None for row in self.running)
-        return self.ended is not None and not is_open
-
-    def to_json(self) -> dict[str, Any]:
-        """Give JSON types."""
-        return {
-            "name": self.name,
-            "metric": self.metric,
-            "budget": self.slots.total,
-            "done": self.slots.done,
-            "held": self.slots.held,
-            "free": self.slots.free,
-            "trials": dict(self.trials),
-            "best": self.best.to_json() if self.best else None,
-            "running": [row.to_json() for row in self.running],
-            "per_hour": self.per_hour,
-            "eta_seconds": self.eta_seconds,
-            "ended": self.ended,
-            "message": self.message,
-            "hours": self.hours,
-            "spent_hours": self.spent_hours,
-        }
 
 
 def trials(database: Database, study: StoredStudy) -> tuple[TrialRow, ...]:
@@ -212,11 +99,14 @@ def show_trial(database: Database, study: StoredStudy, number: int) -> TrialDeta
             .where(reports.trial_id == found.trial_id)
             .order_by(reports.step)
         ).all()
-        facts = session.execute(
-            select(attributes.key, attributes.value_json)
-            .where(attributes.trial_id == found.trial_id)
-            .order_by(attributes.key)
-        ).all()
+        facts, constraints = (
+            session.execute(
+                select(table.key, table.value_json)
+                .where(table.trial_id == found.trial_id)
+                .order_by(table.key)
+            ).all()
+            for table in (attributes, models.TrialSystemAttributeModel)
+        )
         drawn = _drawn_params(session, [found.trial_id] if found.slot is None else [])
     return TrialDetails(
         row=_trial_row(found, drawn.get(found.trial_id)),
@@ -224,8 +114,68 @@ def show_trial(database: Database, study: StoredStudy, number: int) -> TrialDeta
             s: reports.stored_repr_to_intermediate_value(value, kind) for s, value, kind in steps
         },
         attributes={key: json.loads(value) for key, value in facts},
+        constraints={
+            key.removeprefix(_CONSTRAINT): json.loads(value)
+            for key, value in constraints
+            if key.startswith(_CONSTRAINT)
+        },
         micro_batches=found.micro_batches or 1,
     )
+
+
+def learning_curves(
+    database: Database, study: StoredStudy
+) -> Mapping[int, tuple[tuple[int, float], ...]]:
+    """Read all reports of all trials.
+
+    Returns:
+        Trial number to (step, value) by step; trials without reports are left out.
+    """
+    trial, report = models.TrialModel, models.TrialIntermediateValueModel
+    statement = (
+        select(
+            trial.number,
+            report.step,
+            report.intermediate_value,
+            report.intermediate_value_type,
+        )
+        .join(report, report.trial_id == trial.trial_id)
+        .where(trial.study_id == study.study_id)
+        .order_by(trial.number, report.step)
+    )
+    curves: dict[int, list[tuple[int, float]]] = {}
+    with database.transaction() as session:
+        for number, step, value, kind in session.execute(statement):
+            told = report.stored_repr_to_intermediate_value(value, kind)
+            curves.setdefault(number, []).append((step, told))
+    return {number: tuple(curve) for number, curve in curves.items()}
+
+
+def trial_attributes(
+    database: Database, study: StoredStudy, names: Sequence[str]
+) -> Mapping[int, Mapping[str, Any]]:
+    """Read some facts of all trials, such as ``host`` or ``reason``.
+
+    Args:
+        database: Where the study is.
+        study: The study.
+        names: Attributes that are wanted.
+
+    Returns:
+        Trial number to name to fact; what a trial lacks is left out.
+    """
+    trial, fact = models.TrialModel, models.TrialUserAttributeModel
+    statement = (
+        select(trial.number, fact.key, fact.value_json)
+        .join(fact, fact.trial_id == trial.trial_id)
+        .where(trial.study_id == study.study_id, fact.key.in_(names))
+        .order_by(trial.number)
+    )
+    facts: dict[int, dict[str, Any]] = {}
+    with database.transaction() as session:
+        for number, key, value in session.execute(statement):
+            facts.setdefault(number, {})[key] = json.loads(value)
+    return facts
 
 
 def progress(database: Database, study: StoredStudy) -> Progress:
@@ -292,11 +242,23 @@ def _best(session: Session, study: StoredStudy, top: int) -> tuple[TrialRow, ...
         .where(
             models.TrialModel.state == TrialState.COMPLETE,
             values.value_type == values.TrialValueType.FINITE,
+            ~_is_infeasible(),
         )
         .order_by(order(values.value), models.TrialModel.number)
         .limit(top)
     )
     return tuple(_trial_row(row) for row in session.execute(statement).all())
+
+
+def _is_infeasible() -> ColumnElement[bool]:
+    """Say whether a trial violates a constraint: one of them is above 0."""
+    constraint = models.TrialSystemAttributeModel
+    return exists().where(
+        constraint.trial_id == models.TrialModel.trial_id,
+        constraint.key.startswith(_CONSTRAINT),
+        # SQLite reads a number out of "Infinity" as 0.
+        or_(constraint.value_json == "Infinity", cast(constraint.value_json, Float) > 0),
+    )
 
 
 def _select_trials(study: StoredStudy) -> Select[Any]:
@@ -326,6 +288,7 @@ def _select_trials(study: StoredStudy) -> Select[Any]:
             SLOTS.c.micro_batches,
             SLOTS.c.state.label("slot_state"),
             case((superseded, 1), else_=0).label("superseded"),
+            case((_is_infeasible(), 1), else_=0).label("infeasible"),
             cast(SLOTS.c.expires_at - epoch_seconds(), Float).label("lease"),
         )
         .join(SLOTS, SLOTS.c.trial_id == trial.trial_id, isouter=True)
@@ -376,9 +339,6 @@ def _trial_row(row: Row[Any], drawn: Mapping[str, Scalar] | None = None) -> Tria
         slot=row.slot,
         worker=row.worker if running else None,
         lease_seconds=row.lease if running and row.worker else None,
+        feasible=not row.infeasible,
         superseded=bool(row.superseded),
     )
-
-
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None

@@ -1,0 +1,117 @@
+"""What samplers learn from: a study's trials, read narrowly, and kept once they are done.
+
+Optuna's own reading makes an object of each report, attribute and parameter, also of trials that
+run, at every proposal: with many workers that is most of what a trial costs.
+"""
+
+import functools
+import json
+from typing import Any
+
+from optuna.distributions import json_to_distribution
+from optuna.storages._rdb import models
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import ColumnElement, Table, and_, func, or_, select
+from sqlalchemy.orm import Session
+
+from tuner.storage.database import Database
+
+_TRIALS: Table = models.TrialModel.__table__
+_PARAMS: Table = models.TrialParamModel.__table__
+_VALUES: Table = models.TrialValueModel.__table__
+_REPORTS: Table = models.TrialIntermediateValueModel.__table__
+_ATTRIBUTES: Table = models.TrialSystemAttributeModel.__table__
+_CONSTRAINT = "constraints:"
+
+#: Trials that drew from the same range share its object.
+_distribution = functools.lru_cache(maxsize=1024)(json_to_distribution)
+
+
+class History:
+    """The trials of one study, as far as samplers look at them.
+
+    Each has its number, state, params, distributions, values and constraints; one that ended early
+    also its last report.
+
+    Args:
+        database: Where the study is.
+        study_id: Optuna's id of it.
+    """
+
+    def __init__(self, database: Database, study_id: int) -> None:
+        self._database = database
+        self._study_id = study_id
+        self._trials: dict[int, FrozenTrial] = {}
+
+    def read(self) -> list[FrozenTrial]:
+        """Read what is new since the last time.
+
+        Returns:
+            All trials by number; the same objects each time, which must not be changed.
+        """
+        running = [
+            number for number, trial in self._trials.items() if not trial.state.is_finished()
+        ]
+        # Trials get their numbers one at a time: none below the highest appears later.
+        newest = max(self._trials, default=-1)
+        states = select(_TRIALS.c.number, _TRIALS.c.state).where(
+            _TRIALS.c.study_id == self._study_id,
+            or_(_TRIALS.c.number > newest, _TRIALS.c.number.in_(running)),
+        )
+        with self._database.transaction() as session:
+            found = session.execute(states.order_by(_TRIALS.c.number)).all()
+            ended = [number for number, state in found if number <= newest and state.is_finished()]
+            if ended or (found and found[-1].number > newest):
+                wanted = or_(_TRIALS.c.number > newest, _TRIALS.c.number.in_(ended))
+                self._trials |= _read(session, and_(_TRIALS.c.study_id == self._study_id, wanted))
+        return list(self._trials.values())
+
+
+def _read(session: Session, wanted: ColumnElement[bool]) -> dict[int, FrozenTrial]:
+    columns = _TRIALS.c.trial_id, _TRIALS.c.number, _TRIALS.c.state
+    rows = session.execute(select(*columns).where(wanted).order_by(_TRIALS.c.number)).all()
+    trials = {row.trial_id: _empty_trial(row.number, row.state) for row in rows}
+
+    def of(table: Table, *more: ColumnElement[bool]) -> Any:
+        joined = select(table).join(_TRIALS, _TRIALS.c.trial_id == table.c.trial_id)
+        for row in session.execute(joined.where(wanted, *more)):
+            if row.trial_id in trials:  # or it is newer than all that was asked for above
+                yield trials[row.trial_id], row
+
+    for trial, row in of(_PARAMS):
+        distribution = _distribution(row.distribution_json)
+        trial.distributions[row.param_name] = distribution
+        trial.params[row.param_name] = distribution.to_external_repr(row.param_value)
+    values: dict[int, dict[int, float]] = {}
+    for trial, row in of(_VALUES):
+        value = models.TrialValueModel.stored_repr_to_value(row.value, row.value_type)
+        values.setdefault(trial.number, {})[row.objective] = value
+        trial.values = [told for _, told in sorted(values[trial.number].items())]
+    for trial, row in of(_ATTRIBUTES, _ATTRIBUTES.c.key.startswith(_CONSTRAINT)):
+        trial.system_attrs[row.key] = json.loads(row.value_json)
+    later = _REPORTS.alias()
+    last = select(func.max(later.c.step)).where(later.c.trial_id == _REPORTS.c.trial_id)
+    is_last = _REPORTS.c.step == last.scalar_subquery()
+    for trial, row in of(_REPORTS, is_last, _TRIALS.c.state == TrialState.PRUNED):
+        trial.intermediate_values[row.step] = (
+            models.TrialIntermediateValueModel.stored_repr_to_intermediate_value(
+                row.intermediate_value, row.intermediate_value_type
+            )
+        )
+    return {trial.number: trial for trial in trials.values()}
+
+
+def _empty_trial(number: int, state: TrialState) -> FrozenTrial:
+    return FrozenTrial(
+        number=number,
+        trial_id=number,
+        state=state,
+        value=None,
+        datetime_start=None,
+        datetime_complete=None,
+        params={},
+        distributions={},
+        user_attrs={},
+        system_attrs={},
+        intermediate_values={},
+    )
