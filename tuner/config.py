@@ -24,6 +24,9 @@ from tuner.space_table import parse_space
 SamplerName = Literal["tpe", "random", "grid"]
 PrunerName = Literal["asha", "none"]
 
+#: What a study can be called.
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
+
 
 class _Table(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -98,7 +101,7 @@ class StudyConfig(_Table):
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
+    name: Annotated[str, Field(pattern=NAME_PATTERN)]
     """Name in the database."""
     metric: str = "val_accuracy"
     """Validation metric that decides; its direction follows from it."""

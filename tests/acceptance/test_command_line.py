@@ -1,5 +1,6 @@
 """The command line as a person uses it: real processes, real tiny trainings."""
 
+import contextlib
 import csv
 import io
 import json
@@ -14,9 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from tests.integration.test_budget import fail_a_trial
+from tuner.cli import main
+from tuner.errors import InputError
 from tuner.launch.local import threads_per_worker
+from tuner.results import progress
 from tuner.storage import Database, find_study
 
 ROOT = Path(__file__).parents[2]
@@ -76,8 +81,15 @@ def call(*words: str | Path, storage: str | None, cwd: Path = ROOT) -> Any:
     )
 
 
+def ask(*words: str | Path, storage: str) -> Any:
+    """Give a command that takes no time to this process, which has imported everything already."""
+    changed: dict[str, str | None] = dict.fromkeys(os.environ.keys() - environment(None).keys())
+    done = CliRunner(env=changed | {"TUNER_STORAGE": storage}).invoke(main, [*map(str, words)])
+    return subprocess.CompletedProcess(words, done.exit_code, done.stdout, done.stderr)
+
+
 def data(*words: str | Path, storage: str) -> Any:
-    done = call(*words, storage=storage)
+    done = (call if words[0] == "reproduce" else ask)(*words, storage=storage)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -86,10 +98,11 @@ def wait_for(storage: str, condition: Callable[[Any], Any]) -> None:
     """Wait until the status of the tiny study fulfils a condition."""
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
-        status = call("status", "tiny", "--format", "json", storage=storage)
-        if status.returncode == 0 and condition(json.loads(status.stdout)):
-            return
-        time.sleep(0.2)
+        # Not by commands: each would take a second of what the workers need.
+        with contextlib.suppress(InputError), Database.open(storage) as database:
+            if condition(progress(database, find_study(database, "tiny")).to_json()):
+                return
+        time.sleep(0.1)
     pytest.fail("it did not happen within two minutes")
 
 
@@ -138,7 +151,7 @@ def test_a_study_file_becomes_a_best_model_that_every_command_can_tell_of(
 
 def test_create_and_work_are_the_two_halves_of_run(sqlite: str, study_file: Path) -> None:
     assert call("create", study_file, storage=sqlite).returncode == 0
-    queued = call("enqueue", "tiny", "units=4", "learning_rate=0.02", storage=sqlite)
+    queued = ask("enqueue", "tiny", "units=4", "learning_rate=0.02", storage=sqlite)
     assert queued.returncode == 0, queued.stderr
 
     worked = call("work", "tiny", storage=sqlite)
@@ -148,7 +161,7 @@ def test_create_and_work_are_the_two_halves_of_run(sqlite: str, study_file: Path
     assert (first["params"]["units"], first["params"]["learning_rate"]) == (4, 0.02)
     deleted = call("delete", "tiny", "--yes", storage=sqlite)
     assert deleted.returncode == 0
-    assert call("status", "tiny", storage=sqlite).returncode == 2
+    assert ask("status", "tiny", storage=sqlite).returncode == 2
 
 
 def test_ctrl_c_hands_the_trials_back_and_the_next_worker_goes_on_with_them(
@@ -249,7 +262,7 @@ def test_a_study_that_is_stopped_ends_and_goes_on_when_it_is_extended(
         text=True,
     ) as running:
         wait_for(empty_url, lambda status: status["done"])
-        stopped = call("stop", "tiny", storage=empty_url)
+        stopped = ask("stop", "tiny", storage=empty_url)
         out, talk = running.communicate(timeout=60)
         assert running.returncode == 0, talk
     assert stopped.returncode == 0, stopped.stderr
@@ -259,16 +272,16 @@ def test_a_study_that_is_stopped_ends_and_goes_on_when_it_is_extended(
     status = data("status", "tiny", "--format", "json", storage=empty_url)
     assert (status["ended"], status["held"]) == ("stopped", 0)
     assert 0 < status["done"] < 500
-    assert "why: stopped by `tuner stop`" in call("status", "tiny", storage=empty_url).stdout
-    assert "ended: stopped" in call("list", storage=empty_url).stdout
-    assert "had ended before" in call("stop", "tiny", storage=empty_url).stderr
+    assert "why: stopped by `tuner stop`" in ask("status", "tiny", storage=empty_url).stdout
+    assert "ended: stopped" in ask("list", storage=empty_url).stdout
+    assert "had ended before" in ask("stop", "tiny", storage=empty_url).stderr
 
     worked = call("work", "tiny", storage=empty_url)
 
     assert worked.returncode == 0
     assert "ended before its budget: stopped by `tuner stop`" in worked.stderr
     assert data("status", "tiny", "--format", "json", storage=empty_url) == status
-    extended = call("extend", "tiny", "--trials", "2", storage=empty_url)
+    extended = ask("extend", "tiny", "--trials", "2", storage=empty_url)
     assert extended.returncode == 0, extended.stderr
     assert "has 502 trials now" in extended.stderr
     assert data("status", "tiny", "--format", "json", storage=empty_url)["ended"] is None
@@ -278,14 +291,14 @@ def test_a_study_that_is_done_is_extended_and_run_again(sqlite: str, study_file:
     one = ("--set", "budget.trials=1")
     assert call("run", study_file, *one, storage=sqlite).returncode == 0
 
-    extended = call("extend", study_file, "--trials", "1", storage=sqlite)
+    extended = ask("extend", study_file, "--trials", "1", storage=sqlite)
 
     assert extended.returncode == 0, extended.stderr
     again = call("run", study_file, *one, storage=sqlite)
     assert again.returncode == 0, again.stderr
     assert "budget.trials stays 2" in again.stderr
     assert data("status", "tiny", "--format", "json", storage=sqlite)["done"] == 2
-    assert call("extend", "tiny", "--trials", "0", storage=sqlite).returncode == 2
+    assert ask("extend", "tiny", "--trials", "0", storage=sqlite).returncode == 2
 
 
 def test_a_failed_trial_gets_another_go(empty_url: str, study_file: Path) -> None:
@@ -297,18 +310,18 @@ def test_a_failed_trial_gets_another_go(empty_url: str, study_file: Path) -> Non
     assert failed.returncode == 4
     assert "tuner trials tiny" in failed.stderr
 
-    retried = call("retry", "tiny", storage=empty_url)
+    retried = ask("retry", "tiny", storage=empty_url)
 
     assert retried.returncode == 0, retried.stderr
     assert "1 failed trial gets another go" in retried.stderr
     assert call("run", study_file, *one, storage=empty_url).returncode == 0
-    lines = call("trials", "tiny", "--format", "json", storage=empty_url).stdout.splitlines()
+    lines = ask("trials", "tiny", "--format", "json", storage=empty_url).stdout.splitlines()
     old, new = (json.loads(line) for line in lines)
     assert (old["state"], old["superseded"]) == ("failed", True)
     assert (new["state"], new["superseded"]) == ("complete", False)
     assert old["params"].items() <= new["params"].items()
-    assert "failed, superseded" in call("trials", "tiny", storage=empty_url).stdout
-    assert "No trial of 'tiny' has failed" in call("retry", "tiny", storage=empty_url).stderr
+    assert "failed, superseded" in ask("trials", "tiny", storage=empty_url).stdout
+    assert "No trial of 'tiny' has failed" in ask("retry", "tiny", storage=empty_url).stderr
     refused = call("reproduce", "tiny", "0", storage=empty_url)
     assert refused.returncode == 2
     assert "its slot was given to another trial" in refused.stderr
@@ -319,7 +332,7 @@ def test_trials_complete_and_pruned_come_out_the_same_when_they_are_trained_agai
 ) -> None:
     two_epochs = ("--set", "data.examples=200", "--set", "budget.epochs=2", "--set")
     assert call("run", study_file, *two_epochs, "budget.trials=4", storage=sqlite).returncode == 0
-    lines = call("trials", "tiny", "--format", "json", storage=sqlite).stdout.splitlines()
+    lines = ask("trials", "tiny", "--format", "json", storage=sqlite).stdout.splitlines()
     before = [json.loads(line) for line in lines]
 
     for state, steps in (("complete", [1, 2, 3, 4, 8]), ("pruned", [1, 2, 3, 4])):
@@ -333,7 +346,7 @@ def test_trials_complete_and_pruned_come_out_the_same_when_they_are_trained_agai
     told = call("reproduce", "tiny", "0", storage=sqlite)
     assert told.returncode == 0, told.stderr
     assert "comes out the same, bit for bit" in told.stdout
-    after = call("trials", "tiny", "--format", "json", storage=sqlite).stdout.splitlines()
+    after = ask("trials", "tiny", "--format", "json", storage=sqlite).stdout.splitlines()
     assert after == lines
 
 
@@ -350,6 +363,27 @@ def test_deleting_a_study_removes_its_checkpoints(
 
     assert not (tmp_path / "studies.artifacts" / key).exists()
     assert (tmp_path / "elsewhere" / key).exists()
+
+
+def test_a_study_is_watched_until_it_is_over_and_keeps_its_trials_under_a_new_name(
+    sqlite: str, study_file: Path
+) -> None:
+    created = call("create", study_file, storage=sqlite)
+    assert created.returncode == 0, created.stderr
+    watch = command("status", "tiny", "--watch", "--format", "json")
+    with subprocess.Popen(
+        watch, stdout=subprocess.PIPE, text=True, env=environment(sqlite)
+    ) as watching:
+        assert watching.stdout is not None
+        first = json.loads(watching.stdout.readline())
+        assert ask("rename", "tiny", "other", storage=sqlite).returncode == 0
+        done = call("work", "other", storage=sqlite)
+        seen = [json.loads(line) for line in watching.stdout]
+
+    assert done.returncode == 0, done.stderr
+    assert watching.returncode == 0
+    assert (first["done"], seen[-1]["done"]) == (0, 3)
+    assert data("status", "other", "--format", "json", storage=sqlite)["done"] == 3
 
 
 def test_a_changed_study_file_is_answered_with_a_diff(sqlite: str, study_file: Path) -> None:

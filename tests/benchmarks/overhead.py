@@ -5,12 +5,13 @@ Every trial sleeps (10 s unless told otherwise) with 10 reports, over the space 
 fresh database of the same kind and with as many processes: our workers with their trainers, TPE
 and ASHA as a study file gets them; and plain processes with Optuna's defaults and a pruner that is
 asked after every report. Nobody is pruned, as all values are equal. Starting up does not count:
-all processes wait until all are ready.
+all processes wait until all are ready. They begin one after the other, spread over the length of
+a trial, as the workers of a real study do not move in step either; with ``--together`` at once.
 
 Numbers are per trial, from the starting signal on: SQL statements; commits, those of transactions
 that only read included; CPU of the workers, of their trainers, and of the Postgres server where we
 run it; and the busy share, which is the time that trials take anyway over the time that workers
-were there.
+were there, from their turn to begin to the end of their last trial.
 
 Run it from the repository's root; the defaults take 5 minutes on two idle cores::
 
@@ -32,6 +33,7 @@ from typing import Literal
 import optuna
 import psutil
 import sqlalchemy
+from optuna.trial import FrozenTrial
 
 from tests import postgres
 from tests.benchmarks import overhead_worker
@@ -57,6 +59,8 @@ class Setting:
     trials_per_worker: int
     #: Length of a trial.
     seconds: float
+    #: Whether all workers begin at the same moment.
+    together: bool
     #: Name of the plain processes' pruner.
     pruner: str
 
@@ -215,6 +219,8 @@ class Account:
 
     #: When, in seconds since 1970.
     moment: float
+    #: Seconds that the workers were there, together.
+    presence: float = 0.0
     #: SQL statements.
     n_statements: int = 0
     #: Transactions that were committed.
@@ -246,6 +252,7 @@ def account_at_end(folder: Path, databases: Databases) -> Account:
     spent = [json.loads(path.read_text()) for path in folder.glob("spent-*.json")]
     return Account(
         moment=time.time(),
+        presence=sum(one["seconds"] for one in spent),
         n_statements=sum(one["n_statements"] for one in spent),
         n_commits=sum(one["n_commits"] for one in spent),
         workers=sum(one["own_cpu"] for one in spent),
@@ -255,6 +262,16 @@ def account_at_end(folder: Path, databases: Databases) -> Account:
     )
 
 
+def ends_by_worker(trials: Sequence[FrozenTrial]) -> dict[int, float]:
+    """Say when each worker of ours ended its last trial, by process id; plain ones do not tell."""
+    ends: dict[int, float] = {}
+    for trial in trials:
+        if "pid" in trial.user_attrs and trial.datetime_complete is not None:
+            worker, end = trial.user_attrs["pid"], trial.datetime_complete.timestamp()
+            ends[worker] = max(end, ends.get(worker, 0.0))
+    return ends
+
+
 def run_study(system: System, url: str, setting: Setting, databases: Databases) -> Measurement:
     """Run one study from its creation to the end of its last process."""
     create(system, url, setting)
@@ -262,6 +279,9 @@ def run_study(system: System, url: str, setting: Setting, databases: Databases) 
         folder = Path(name)
         (folder / "seconds").write_text(str(setting.seconds))
         processes = [start(system, url, folder, setting) for _ in range(setting.n_workers)]
+        for i, process in enumerate(processes):
+            share = 0.0 if setting.together else i / setting.n_workers
+            (folder / f"offset-{process.pid}").write_text(str(share * setting.seconds))
         try:
             wait_until_ready(folder, processes)
             before = account_at_start(processes, databases)
@@ -269,6 +289,9 @@ def run_study(system: System, url: str, setting: Setting, databases: Databases) 
             (folder / "start.new").rename(folder / "start")
             n_died = sum(process.wait() != 0 for process in processes)
             after = account_at_end(folder, databases)
+            begins = {
+                process.pid: overhead_worker.turn_of(folder, process.pid) for process in processes
+            }
         finally:
             for process in processes:
                 process.kill()
@@ -280,6 +303,8 @@ def run_study(system: System, url: str, setting: Setting, databases: Databases) 
     n_complete = sum(trial.state == optuna.trial.TrialState.COMPLETE for trial in trials)
     ends = [trial.datetime_complete for trial in trials if trial.datetime_complete is not None]
     wall = max(ends).timestamp() - before.moment
+    # Ours stay until all trials are done, to take over those of workers that die.
+    presence = sum(end - begins[worker] for worker, end in ends_by_worker(trials).items())
     workers, trainers = after.workers - before.workers, after.trainers - before.trainers
     has_server = before.server is not None and after.server is not None
     server = (after.server or 0.0) - (before.server or 0.0)
@@ -291,7 +316,7 @@ def run_study(system: System, url: str, setting: Setting, databases: Databases) 
         n_complete=n_complete,
         n_others=len(trials) - n_complete,
         n_died=n_died,
-        busy_share=n_complete * setting.seconds / (setting.n_workers * wall),
+        busy_share=n_complete * setting.seconds / (presence or after.presence),
         statements=after.n_statements / n,
         commits=after.n_commits / n,
         worker_cpu=workers / n,
@@ -323,6 +348,7 @@ def main() -> None:
     parser.add_argument("--storage", choices=["sqlite", "postgres"], default="sqlite")
     parser.add_argument("--trials-per-worker", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=10.0, help="length of a trial")
+    parser.add_argument("--together", action="store_true", help="all workers begin at once")
     parser.add_argument("--pruner", choices=list(PRUNERS), default="halving", help="plain's")
     parser.add_argument("--json", type=Path, help="add a line per study to this file")
     given = parser.parse_args()
@@ -336,6 +362,7 @@ def main() -> None:
                 n_workers=n_workers,
                 trials_per_worker=given.trials_per_worker,
                 seconds=given.seconds,
+                together=given.together,
                 pruner=given.pruner,
             )
             ours, plain = (

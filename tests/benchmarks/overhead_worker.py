@@ -41,11 +41,23 @@ PRUNERS: dict[str, Callable[[], BasePruner]] = {
 }
 
 
-def wait_for_start(folder: Path) -> None:
-    """Say that this process is ready, and wait until all of them are."""
+def wait_for_start(folder: Path, worker: int) -> None:
+    """Say that this process is ready, wait until all of them are, and then for its own turn.
+
+    Args:
+        folder: The benchmark's.
+        worker: Id of the process that owns the trials.
+    """
     (folder / f"ready-{os.getpid()}").touch()
     while not (folder / "start").exists():
         time.sleep(LOOK_SECONDS)
+    time.sleep(max(0.0, turn_of(folder, worker) - time.time()))
+
+
+def turn_of(folder: Path, worker: int) -> float:
+    """When a worker begins, in seconds since 1970."""
+    started = float((folder / "start").read_text())
+    return started + float((folder / f"offset-{worker}").read_text())
 
 
 def seconds_per_report(folder: Path) -> float:
@@ -85,7 +97,7 @@ def sleeping_objective(prepare: Prepare, control: Control) -> Equipment:
             trial.report(VALUE, step)
         return VALUE
 
-    wait_for_start(folder)
+    wait_for_start(folder, os.getppid())
     return Equipment(objective=objective)
 
 
@@ -112,7 +124,7 @@ def run_plain(url: str, folder: Path, *, n_trials: int, pruner: str) -> None:
                 raise optuna.TrialPruned
         return VALUE
 
-    wait_for_start(folder)
+    wait_for_start(folder, os.getpid())
     study.optimize(objective, n_trials=n_trials)
 
 
@@ -133,9 +145,11 @@ def main() -> None:
         run_ours(given.url, given.folder)
     else:
         run_plain(given.url, given.folder, n_trials=given.trials, pruner=given.pruner)
-    started = float((given.folder / "start").read_text())
+    ended = time.time()
+    started = turn_of(given.folder, os.getpid())
     times = os.times()
     spent = {
+        "seconds": ended - started,
         "n_statements": sum(moment >= started for moment in counter.statement_times),
         "n_commits": sum(moment >= started for moment in counter.commit_times),
         "own_cpu": times.user + times.system,

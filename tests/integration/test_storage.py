@@ -43,6 +43,7 @@ from tuner.storage import (
     enqueue,
     find_study,
     other_versions,
+    rename_study,
     study_names,
 )
 from tuner.storage.history import History
@@ -571,3 +572,35 @@ def test_a_server_that_is_not_there_is_told_without_the_password() -> None:
 
     assert "hidden" not in str(caught.value)
     assert "localhost" in str(caught.value)
+
+
+def test_a_study_is_renamed_in_place_and_its_workers_go_on(
+    database: Database, toy: StudyMaker
+) -> None:
+    study = create_study(database, toy()).study
+    slots = slots_of(database, study)
+    claim = open_slot(database, study, slots)
+
+    renamed = rename_study(database, study, "monday")
+
+    assert renamed == find_study(database, "monday")
+    assert (renamed.study_id, renamed.config.name) == (study.study_id, "monday")
+    assert study_names(database) == ["monday"]
+    slots.report(claim, 1, 0.5)
+    assert optuna.load_study(study_name="monday", storage=database.storage).trials[0].last_step == 1
+    again = create_study(database, toy("name=monday", "budget.trials=7"))
+    assert again.existed
+    assert "budget.trials: 6 -> 7" in again.changes[0]
+    assert not create_study(database, toy()).existed  # the old name is free
+
+
+@pytest.mark.parametrize("name", ["other", "", "a b", "-x", "é", "x\n", "x" * 129])
+def test_a_study_gets_no_name_that_is_none_or_taken(
+    database: Database, toy: StudyMaker, name: str
+) -> None:
+    study = create_study(database, toy()).study
+    create_study(database, toy("name=other"))
+    with pytest.raises(InputError, match="name: "):
+        rename_study(database, study, name)
+    assert study_names(database) == ["toy", "other"]
+    assert find_study(database, "toy").config == study.config

@@ -193,15 +193,17 @@ def list_studies(form: str, storage: str | None) -> None:
 
 @main.command()
 @STUDY
+@click.option("--watch", is_flag=True, help="Show it anew until the study is over.")
 @as_format("table", "json")
 @common
-def status(study: str, form: str, storage: str | None) -> None:
+def status(study: str, watch: bool, form: str, storage: str | None) -> None:
     """Show how far a study is: trials by state, rate, best, who runs what."""
     from tuner.cli.query import print_status
     from tuner.cli.studies import open_study
+    from tuner.cli.watch import watch_study
 
     with open_study(study, storage) as (database, stored):
-        print_status(database, stored, form)
+        (watch_study if watch else print_status)(database, stored, form)
 
 
 @main.command()
@@ -294,6 +296,25 @@ def enqueue(study: str, point: tuple[str, ...], storage: str | None) -> None:
     with open_study(study, storage) as (database, stored):
         slot = enqueue_point(database, stored, point)
         say(f"Planned into slot {slot} of {stored.config.name!r}.")
+
+
+@main.command()
+@STUDY
+@click.argument("name", metavar="NAME")
+@common
+def rename(study: str, name: str, storage: str | None) -> None:
+    r"""Give a study another name; workers that run go on.
+
+    \b
+    Example:
+      tuner rename imdb imdb-monday
+    """
+    from tuner.cli.studies import open_study
+    from tuner.storage import rename_study
+
+    with open_study(study, storage) as (database, stored):
+        rename_study(database, stored, name)
+        say(f"{stored.config.name!r} is {name!r} now. Its study file creates a new study.")
 
 
 @main.command()

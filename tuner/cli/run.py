@@ -7,21 +7,16 @@ import threading
 import time
 from pathlib import Path
 
-from rich.console import Console
-from rich.live import Live
-
 from tuner.cli.check import summarize_data
 from tuner.cli.group import say
 from tuner.cli.query import print_best
-from tuner.cli.show import best_line, console, end_of, headline, number, progress_view
+from tuner.cli.show import best_line, console, end_of, headline, number
 from tuner.cli.studies import StudyFile, artifacts_of, data_root
+from tuner.cli.watch import LOOK_SECONDS, show_live
 from tuner.launch.local import LocalWorkers, usable_cores
 from tuner.results import TrialRow, progress, trials
 from tuner.storage import Created, Database, StoredStudy, create_study, shown
 from tuner.worker.worker import Worker, WorkerOptions
-
-#: Seconds between looks at the database.
-LOOK_SECONDS = 1.0
 
 
 def create_from(file: StudyFile) -> StoredStudy:
@@ -71,22 +66,13 @@ def _watch(database: Database, stored: StoredStudy, workers: LocalWorkers) -> No
     try:
         with workers:
             if screen.is_terminal:
-                _show_live(database, stored, workers, screen)
+                show_live(database, stored, screen, lambda _: workers.check())
+                say(headline(progress(database, stored)))
             else:
                 _tell_lines(database, stored, workers)
     except (KeyboardInterrupt, SystemExit):
         say("Running trials were handed back. Run it again to go on.")
         raise
-
-
-def _show_live(
-    database: Database, stored: StoredStudy, workers: LocalWorkers, screen: Console
-) -> None:
-    with Live(console=screen, auto_refresh=False, transient=True) as live:
-        while workers.check():
-            live.update(progress_view(stored, progress(database, stored)), refresh=True)
-            time.sleep(LOOK_SECONDS)
-    say(headline(progress(database, stored)))
 
 
 def _tell_lines(database: Database, stored: StoredStudy, workers: LocalWorkers) -> None:

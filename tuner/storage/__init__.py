@@ -16,6 +16,7 @@ from tuner.storage.studies import (
     delete_study,
     enqueue,
     find_study,
+    rename_study,
     study_names,
 )
 from tuner.storage.values import (
@@ -55,5 +56,6 @@ __all__ = [
     "delete_study",
     "enqueue",
     "find_study",
+    "rename_study",
     "study_names",
 ]

@@ -1,6 +1,7 @@
 """Studies in a database: create one frozen, find it, change what may change, delete it."""
 
 import json
+import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -11,7 +12,7 @@ from sqlalchemy import insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from tuner.config import StudyConfig, differences
+from tuner.config import NAME_PATTERN, StudyConfig, differences
 from tuner.domain import Scalar, point_key
 from tuner.errors import FrozenStudyError, InputError, StudyNotFoundError, suggestion
 from tuner.storage.configuration import Version, lock_study, newest_version, store_version
@@ -157,6 +158,42 @@ def study_names(database: Database) -> list[str]:
                 .order_by(models.StudyModel.study_id)
             )
         )
+
+
+def rename_study(database: Database, study: StoredStudy, name: str) -> StoredStudy:
+    """Give a study another name, in place: workers know it by its key and go on.
+
+    Args:
+        database: Where the study is.
+        study: The study.
+        name: The new name.
+
+    Returns:
+        The study as it is stored now.
+
+    Raises:
+        InputError: It is no name, or another study has it.
+        StudyNotFoundError: Somebody has deleted the study.
+    """
+    if not re.fullmatch(NAME_PATTERN, name):
+        raise InputError(
+            f"name: received {name!r}. Expected letters, digits, '.', '_' and '-', "
+            f"the first of them a letter or digit, at most 128."
+        )
+    try:
+        with database.transaction() as session:
+            lock_study(session, study)
+            newest = newest_version(session, study.study_id)
+            config = newest.config.model_copy(update={"name": name})
+            store_version(session, study.study_id, Version(number=newest.number + 1, config=config))
+            renamed = update(models.StudyModel).values(study_name=name)
+            session.execute(renamed.where(models.StudyModel.study_id == study.study_id))
+    except IntegrityError as error:
+        raise InputError(
+            f"name: {name!r} is the name of another study. Expected one that is free: "
+            f"`tuner list` shows what is taken."
+        ) from error
+    return replace(study, config=config)
 
 
 def delete_study(database: Database, study: StoredStudy) -> None:
