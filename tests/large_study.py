@@ -60,13 +60,16 @@ def fill(
     )
     study = create_study(database, load_study_file(STUDY_FILE, settings)[0]).study
     generator = np.random.default_rng(0)
+    # Not inside the transaction: a server ends one in which nothing happens for long.
+    points = [
+        propose(list, study.config, slot=number, planned={}, taken=()) for number in range(n_trials)
+    ]
     rows: _Rows = {model: [] for model in _MODELS}
     slots: list[dict[str, Any]] = []
     with database.transaction() as session:
         newest = sqlalchemy.select(sqlalchemy.func.max(models.TrialModel.trial_id))
         first = (session.scalar(newest) or 0) + 1
-        for number in range(n_trials):
-            trial, given = propose(list, study.config, slot=number, planned={}, taken=())
+        for number, (trial, given) in enumerate(points):
             params = given.model_dump()
             state = _state(number, n_trials - n_running, generator)
             worker = f"gpu{number % N_WORKERS}:{4000 + number % N_WORKERS}"

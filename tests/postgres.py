@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 
-def _binaries() -> Iterator[Path]:
+def binaries() -> Iterator[Path]:
     """List folders with initdb: on PATH, Debian's, a wheel's."""
     if found := shutil.which("initdb"):
         yield Path(found).parent
@@ -125,7 +125,7 @@ def server(*, max_connections: int = 100) -> Iterator[str]:
 
 def _usable(run: _Runner) -> Path:
     """Find binaries that this user can run; a wheel's in a private folder are copied."""
-    for found in _binaries():
+    for found in binaries():
         try:
             run(found / "initdb", "--version")
         except PermissionError:

@@ -27,6 +27,8 @@ from tuner.storage.schema import SCHEMA_VERSION, VERSION, create_tables, is_crea
 
 #: Seconds that a write waits for another one; a third of a lease.
 LOCK_TIMEOUT = 20.0
+#: What Postgres answers to a role that lacks a right (SQLSTATE).
+_NOT_ALLOWED = "42501"
 #: Part of that after which Postgres rolls back the transaction of a process that does not go on.
 FROZEN_SHARE = 0.75
 
@@ -180,6 +182,11 @@ def translated(url: str) -> Iterator[None]:
     try:
         yield
     except ProgrammingError as error:
+        if getattr(error.orig, "sqlstate", None) == _NOT_ALLOWED:
+            raise InputError(
+                f"{shown(url)}: {_innermost(error)}. This role of the database may not do that: "
+                f"use another one, such as the one that created the studies."
+            ) from error
         raise InputError(
             f"{shown(url)}: the database is not as tuner made it: {_innermost(error)}. "
             f"Check that no table was dropped, or use another storage."

@@ -27,8 +27,12 @@ from sqlalchemy import (
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
-#: Version of our own tables.
-SCHEMA_VERSION = 2
+from tuner.storage.dialects import DIALECTS
+from tuner.storage.roles import create_reader
+from tuner.storage.views import create_views
+
+#: Version of our own tables and of the views; SQL reads it from `VERSION`.
+SCHEMA_VERSION = 3
 
 #: Optuna's tables and ours in one collection, so that foreign keys between them resolve.
 METADATA: MetaData = models.BaseModel.metadata
@@ -85,7 +89,7 @@ SLOTS = Table(
     Index("tuner_slots_state", "study_id", "state"),
 )
 
-#: One row with the version of our tables.
+#: One row with the version of our tables and views.
 VERSION = Table("tuner_schema", METADATA, Column("version", Integer, primary_key=True))
 
 
@@ -98,14 +102,12 @@ class epoch_seconds(FunctionElement[float]):  # noqa: N801 - named like the SQL 
 
 @compiles(epoch_seconds, "sqlite")
 def _sqlite_clock(_element: Any, _compiler: Any, **_kw: Any) -> str:
-    # unixepoch('subsec') needs SQLite 3.42.
-    return "((julianday('now') - 2440587.5) * 86400.0)"
+    return DIALECTS["sqlite"].now
 
 
 @compiles(epoch_seconds, "postgresql")
 def _postgres_clock(_element: Any, _compiler: Any, **_kw: Any) -> str:
-    # now() would be the transaction's start, stale after waiting for a lock.
-    return "extract(epoch from clock_timestamp())::double precision"
+    return DIALECTS["postgresql"].now
 
 
 def is_created(engine: Engine) -> bool:
@@ -114,17 +116,27 @@ def is_created(engine: Engine) -> bool:
 
 
 def create_tables(engine: Engine, url: str, engine_kwargs: dict[str, Any]) -> None:
-    """Create Optuna's tables and ours where they are missing; safe from many processes at once."""
+    """Create Optuna's tables, ours and the views where they are missing.
+
+    Safe from many processes at once. In tables of another version nothing is added; opening the
+    database says so.
+    """
     with _one_at_a_time(engine):
         METADATA.create_all(engine)
         storage = RDBStorage(url, engine_kwargs=dict(engine_kwargs))  # writes its version rows
         storage.remove_session()
         storage.engine.dispose()
         with engine.begin() as connection:
-            if connection.execute(VERSION.select()).first() is None:
+            version = connection.execute(VERSION.select()).scalar()
+            if version is None:
                 connection.execute(VERSION.insert().values(version=SCHEMA_VERSION))
+            elif version != SCHEMA_VERSION:
+                return
+            create_views(connection)
             if engine.dialect.name == "sqlite":
                 _create_triggers(connection)
+            elif version is None:  # once: what an administrator takes away later, stays away
+                create_reader(connection)
 
 
 def _create_triggers(connection: Connection) -> None:
