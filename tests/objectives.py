@@ -49,12 +49,21 @@ def quadratic(prepare: Prepare, _control: Control) -> Equipment:
 
 def reporting(prepare: Prepare, control: Control) -> Equipment:
     """Three epochs of reports that rise towards 1 - dropout; slow enough to be stopped."""
+    return _rising(prepare, control, pause=0.02)
+
+
+def unhurried(prepare: Prepare, control: Control) -> Equipment:
+    """As `reporting`, with time for somebody else to do something meanwhile."""
+    return _rising(prepare, control, pause=0.4)
+
+
+def _rising(prepare: Prepare, control: Control, *, pause: float) -> Equipment:
     config = StudyConfig.from_json(prepare.config)
 
     def objective(trial: Any) -> float:
         params = config.space.suggest(trial)
         for step in (1, 2, 3, 4, 8, 12):
-            if control.stop.wait(0.02):
+            if control.stop.wait(pause):
                 return math.nan
             trial.report((1 - params.dropout) * step / 12, step)
         return 1 - params.dropout

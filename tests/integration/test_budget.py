@@ -111,7 +111,7 @@ def test_a_worker_that_runs_takes_up_what_a_study_was_extended_by(
     def extend(_worker: Worker) -> None:
         extend_study(database, study, 2)
 
-    work(database, study, "reporting", meanwhile=extend)
+    work(database, study, "unhurried", meanwhile=extend)
 
     assert progress(database, study).slots.done == 3
 
@@ -191,7 +191,7 @@ def test_a_stopped_study_finishes_the_trial_that_runs_and_begins_no_other(
 ) -> None:
     study = create_study(database, toy("pruner.name=none")).study
 
-    work(database, study, "reporting", meanwhile=lambda _: stop_study(database, study))
+    work(database, study, "unhurried", meanwhile=lambda _: stop_study(database, study))
 
     now = progress(database, study)
     assert now.trials == {"complete": now.slots.done}

@@ -5,6 +5,7 @@ import logging
 import multiprocessing
 import os
 import resource
+import signal
 import sqlite3
 import sys
 import threading
@@ -67,8 +68,10 @@ def _work(url: str, log: Path, patience: float, lock_timeout: float) -> None:
     )
     with Database.open(url, lock_timeout=lock_timeout) as database:
         study = find_study(database, "toy")
+        worker = Worker(database, study, options=options, environment=os.environ)
+        worker.handle_signals(end_process=os._exit)
         try:
-            Worker(database, study, options=options, environment=os.environ).run()
+            worker.run()
         except TunerError as error:
             logging.getLogger().error("%s", error)  # noqa: TRY400 - as the command line tells it
             sys.exit(error.exit_code)
@@ -274,6 +277,26 @@ def test_training_goes_on_while_somebody_else_locks_the_file(
         other.close()
 
         check_nobody_noticed(now)
+
+
+def test_a_worker_is_stopped_while_its_trainer_is_dead_and_the_file_is_locked(
+    toy: StudyMaker, tmp_path: Path
+) -> None:
+    url = f"sqlite:///{tmp_path}/toy.db"
+    with scene(url, study_on(url, toy), tmp_path, lock_timeout=0.2) as now:
+        other = sqlite3.connect(tmp_path / "toy.db", isolation_level=None, timeout=60)
+        other.execute("BEGIN EXCLUSIVE")
+        wait_for(lambda: AWAY in now.owner.words())
+        os.kill(now.trainer, signal.SIGKILL)
+        wait_for(lambda: not psutil.pid_exists(now.trainer))
+        os.kill(now.owner.pid, signal.SIGTERM)
+
+        assert now.owner.end() == 143
+        other.execute("COMMIT")
+        other.close()
+
+        assert now.idle.end() == 0
+        assert "Traceback" not in now.owner.words() + now.idle.words()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits another process's files")

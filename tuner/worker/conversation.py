@@ -97,12 +97,12 @@ class Conversation:
             check: Called now and then; may raise.
 
         Returns:
-            Whether the trainer has stopped and is free.
+            Whether the trainer has stopped and is free, or is gone.
 
         Raises:
             TrainerDiedError: The trainer ended.
         """
-        if self.is_over:
+        if self.is_over or self._trainer.is_closed:
             return True
         self._trainer.send(Stop(token=self._token, keep=keep))
         deadline = time.monotonic() + patience

@@ -137,6 +137,11 @@ class TrainerProcess:
         """Process id."""
         return self._process.pid
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether it was ended."""
+        return self._words.closed
+
     def send(self, message: Message) -> None:
         """Say something to the trainer.
 
@@ -198,7 +203,7 @@ class TrainerProcess:
 
     def close(self) -> None:
         """End the process, by force where it does not listen."""
-        if self._words.closed:
+        if self.is_closed:
             return
         with contextlib.suppress(BrokenPipeError):  # what it never read is of no use now
             self._writing.close()
