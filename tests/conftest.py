@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy
+from playwright.sync_api import Browser
 
 from tests import postgres
+from tests.browser import chromium
 from tests.objectives import TOY_STUDY
 from tuner.config import StudyConfig
 from tuner.storage import Database
@@ -38,6 +40,18 @@ def postgres_server() -> Iterator[str]:
         if os.environ.get("CI"):
             pytest.fail(f"{error}: CI must test Postgres")
         pytest.skip(f"{error}: install Postgres, or set TUNER_TEST_POSTGRES_URL")
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """A browser without a window; without Chromium a laptop skips and CI fails."""
+    try:
+        with chromium() as running:
+            yield running
+    except LookupError as error:
+        if os.environ.get("CI"):
+            pytest.fail(f"{error}: CI must look at the pages")
+        pytest.skip(f"{error}: install chromium")
 
 
 class Databases:
