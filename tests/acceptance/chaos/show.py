@@ -188,7 +188,8 @@ class Show:
         promise = 2 * self.plan.lease
         slow = [seconds for seconds in watch.recoveries if seconds > promise + LOOK_EVERY]
         yield Check(
-            name=f"a dead worker's trial went on within two leases, {promise:g} s",
+            name=f"a dead worker's trial went on within two leases, {promise:g} s, of a database "
+            "that can be written",
             n_checked=len(watch.recoveries),
             problems=tuple(f"after {seconds:.1f} s" for seconds in slow)
             + ((f"{watch.n_abandoned} never",) if watch.n_abandoned else ()),

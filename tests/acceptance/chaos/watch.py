@@ -1,6 +1,8 @@
 """Reading the slots while others work: who does what, what is abandoned, how soon it goes on."""
 
+import contextlib
 import logging
+import sqlite3
 import time
 from dataclasses import dataclass
 
@@ -9,6 +11,9 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 log = logging.getLogger(__name__)
+
+#: Seconds that a worker which runs never keeps SQLite's one write lock.
+_LOCK_SECONDS = 0.5
 
 #: Slots that somebody holds, with the number of reports of their trials.
 _HELD = text(
@@ -65,8 +70,11 @@ class Watch:
         #: Slots that were done and then were not.
         self.n_undone = 0
         #: Seconds from a worker's death until somebody had its trial, or from the database's
-        #: return where that was later.
+        #: return where that was later: with SQLite it is away, too, while a worker is frozen that
+        #: holds the one write lock.
         self.recoveries: list[float] = []
+        #: When a frozen worker was last seen to hold it.
+        self._locked_at = 0.0
 
     @property
     def engine(self) -> sqlalchemy.Engine:
@@ -127,12 +135,26 @@ class Watch:
             self.moved_at = time.monotonic()
         self.n_done = n_done
 
+    def _is_locked(self) -> bool:
+        if self._engine.dialect.name != "sqlite":
+            return False
+        path = self._engine.url.database or ""
+        with contextlib.closing(sqlite3.connect(path, timeout=_LOCK_SECONDS)) as probe:
+            try:
+                probe.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError:
+                return True
+            probe.rollback()
+        return False
+
     def _recover(self, tokens: dict[tuple[int, int], int], up_since: float) -> None:
+        if self._abandoned and self._is_locked():
+            self._locked_at = time.monotonic()
         now = time.monotonic()
         for place, hold in list(self._abandoned.items()):
             if tokens.get(place) != hold.token:
                 del self._abandoned[place]
-                self.recoveries.append(now - max(hold.killed_at, up_since))
+                self.recoveries.append(now - max(hold.killed_at, up_since, self._locked_at))
 
     def held_by(self, worker: str) -> HeldSlot | None:
         """Say what a worker held at the last look."""
