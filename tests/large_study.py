@@ -23,8 +23,8 @@ from tuner.strategy import propose
 from tuner.study_file import load_study_file
 
 STUDY_FILE = Path("studies/imdb.toml")
-#: When the made-up study began.
-BEGIN = datetime(2026, 1, 5, 8, 0, tzinfo=UTC)
+#: Seconds from one trial's begin to the next one's of the same worker, and of a trial.
+TRIAL_EVERY, TRIAL_SECONDS = 30, 25
 #: How many workers it pretends to have had.
 N_WORKERS = 8
 #: Tables that are filled, in the order in which rows refer to each other.
@@ -66,6 +66,7 @@ def fill(
     ]
     rows: _Rows = {model: [] for model in _MODELS}
     slots: list[dict[str, Any]] = []
+    begin = datetime.now(UTC) - timedelta(seconds=TRIAL_EVERY * n_trials // N_WORKERS)
     with database.transaction() as session:
         newest = sqlalchemy.select(sqlalchemy.func.max(models.TrialModel.trial_id))
         first = (session.scalar(newest) or 0) + 1
@@ -73,8 +74,8 @@ def fill(
             params = given.model_dump()
             state = _state(number, n_trials - n_running, generator)
             worker = f"gpu{number % N_WORKERS}:{4000 + number % N_WORKERS}"
-            began = BEGIN + timedelta(seconds=30 * (number // N_WORKERS))
-            closed = began + timedelta(seconds=25) if state != TrialState.RUNNING else None
+            began = begin + timedelta(seconds=TRIAL_EVERY * (number // N_WORKERS))
+            closed = began + timedelta(seconds=TRIAL_SECONDS) if state != TrialState.RUNNING else None
             _add_trial(rows, study, first + number, number, trial, state, began, closed)
             _add_facts(rows, first + number, state, worker)
             _add_curve(rows, first + number, state, _quality(params, generator), n_reports)

@@ -259,6 +259,42 @@ def trials(study: str, form: str, storage: str | None) -> None:
 
 @main.command()
 @STUDY
+@as_format("table", "json")
+@common
+def importance(study: str, form: str, storage: str | None) -> None:
+    """Show how much each parameter matters, with intervals, and what is only noise."""
+    from tuner.cli.report import print_importance
+    from tuner.cli.studies import open_study
+
+    with open_study(study, storage) as (database, stored):
+        print_importance(database, stored, form)
+
+
+@main.command()
+@STUDY
+@click.option(
+    "-o",
+    "--output",
+    metavar="FILE",
+    help="Where to; - for stdout. [default: STUDY-report.html]",
+)
+@common
+def report(study: str, output: str | None, storage: str | None) -> None:
+    r"""Write one self-contained HTML page: the best, plots, time, the study file.
+
+    \b
+    Example:
+      tuner report imdb -o imdb.html
+    """
+    from tuner.cli.report import write_report
+    from tuner.cli.studies import open_study
+
+    with open_study(study, storage) as (database, stored):
+        write_report(database, stored, output)
+
+
+@main.command()
+@STUDY
 @click.argument("trial", type=click.IntRange(min=0))
 @as_format("table", "json")
 @common
@@ -315,6 +351,66 @@ def rename(study: str, name: str, storage: str | None) -> None:
     with open_study(study, storage) as (database, stored):
         rename_study(database, stored, name)
         say(f"{stored.config.name!r} is {name!r} now. Its study file creates a new study.")
+
+
+@main.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Interface to listen on.")
+@click.option(
+    "--port",
+    default=8080,
+    show_default=True,
+    type=click.IntRange(min=0, max=65535),
+    help="0 finds a free one.",
+)
+@click.option("--operator", is_flag=True, help="Let the link in as operator, not as viewer.")
+@click.option(
+    "--secrets",
+    metavar="FILE",
+    help="Hashed secrets that let people in, for more than one machine. Else "
+    "TUNER_DASHBOARD_SECRETS.",
+)
+@click.option("--public-url", metavar="URL", help="What a proxy shows it as.")
+@click.option(
+    "--make-secret",
+    type=click.Choice(["viewer", "operator"]),
+    help="Ask for a secret, print a line for the file, and end.",
+)
+@artifacts_folder
+@common
+def dashboard(
+    host: str,
+    port: int,
+    operator: bool,
+    secrets: str | None,
+    public_url: str | None,
+    make_secret: str | None,
+    artifacts: str | None,
+    storage: str | None,
+) -> None:
+    r"""Watch studies in a browser: optuna-dashboard behind a sign-in.
+
+    A viewer sees all and changes nothing; an operator may also delete studies, fail trials and
+    write notes of trials.
+
+    \b
+    Example:
+      tuner dashboard
+      tuner dashboard --make-secret viewer > secrets.txt
+    """
+    from tuner.cli.dashboard import print_secret, show_dashboard
+
+    if make_secret is not None:
+        print_secret(make_secret)
+        return
+    show_dashboard(
+        host=host,
+        port=port,
+        operator=operator,
+        secrets=secrets,
+        public_url=public_url,
+        artifacts=artifacts,
+        storage=storage,
+    )
 
 
 @main.command()

@@ -51,12 +51,16 @@ def artifacts_of(database: Database, flag: str | None) -> Path:
     return choose_artifacts(flag=flag, environment=os.environ, storage=database.name)
 
 
+def storage_of(storage: str | None) -> str:
+    """URL of the database that the options and the environment name."""
+    _refuse_password(storage, "the command line")
+    return choose_storage(flag=storage, environment=os.environ, study_file=None)
+
+
 @contextmanager
 def open_storage(storage: str | None) -> Iterator[Database]:
     """Open the database that the options and the environment name."""
-    _refuse_password(storage, "the command line")
-    url = choose_storage(flag=storage, environment=os.environ, study_file=None)
-    with Database.open(url) as database:
+    with Database.open(storage_of(storage)) as database:
         yield database
 
 
@@ -72,7 +76,6 @@ def open_study(study: str, storage: str | None) -> Iterator[tuple[Database, Stor
         file = read_study_file(study, (), storage)
         name, url = file.config.name, file.storage
     else:
-        _refuse_password(storage, "the command line")
-        name, url = study, choose_storage(flag=storage, environment=os.environ, study_file=None)
+        name, url = study, storage_of(storage)
     with Database.open(url) as database:
         yield database, find_study(database, name)
