@@ -75,7 +75,9 @@ def fill(
             state = _state(number, n_trials - n_running, generator)
             worker = f"gpu{number % N_WORKERS}:{4000 + number % N_WORKERS}"
             began = begin + timedelta(seconds=TRIAL_EVERY * (number // N_WORKERS))
-            closed = began + timedelta(seconds=TRIAL_SECONDS) if state != TrialState.RUNNING else None
+            closed = (
+                began + timedelta(seconds=TRIAL_SECONDS) if state != TrialState.RUNNING else None
+            )
             _add_trial(rows, study, first + number, number, trial, state, began, closed)
             _add_facts(rows, first + number, state, worker)
             _add_curve(rows, first + number, state, _quality(params, generator), n_reports)

@@ -17,7 +17,7 @@ NO_POSTGRES = 2
 )
 def test_a_study_comes_out_right_whatever_is_killed(storage: list[str]) -> None:
     command = [sys.executable, "-m", "tests.acceptance.chaos", "--json", "--storage", *storage]
-    settings = ["--kills", "40", "--lease", "8", "--tear-checkpoints"]
+    settings = ["--kills", "25", "--lease", "8", "--tear-checkpoints"]
 
     done = subprocess.run([*command, *settings], cwd=ROOT, capture_output=True, text=True)
 

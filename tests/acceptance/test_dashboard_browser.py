@@ -15,7 +15,7 @@ from playwright.sync_api import Browser, Page, expect
 from tests.acceptance.test_command_line import environment
 from tests.browser import LAPTOP, PHONE
 from tests.conftest import StudyMaker
-from tests.integration.test_worker import make_worker
+from tests.workers import make_worker
 from tuner.storage import Database, create_study, study_names
 
 #: Milliseconds that a page may take on a busy machine.

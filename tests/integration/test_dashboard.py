@@ -17,8 +17,8 @@ from werkzeug.test import Client
 
 from tests.conftest import Databases, StudyMaker
 from tests.dashboard_site import Person, Site, add
-from tests.integration.test_worker import make_worker
 from tests.postgres import own_server
+from tests.workers import make_worker
 from tuner.dashboard import Role
 from tuner.dashboard.answers import Answer, Answers, packed
 from tuner.dashboard.changes import RESERVED

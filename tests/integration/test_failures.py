@@ -5,23 +5,18 @@ import signal
 import threading
 import time
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 from optuna.trial import TrialState
 
 from tests.conftest import StudyMaker
+from tests.workers import make_worker, trainers
 from tuner.errors import InputError, TrainerError
 from tuner.host import versions
 from tuner.results import progress, show_trial, trials
-from tuner.storage import Database, StoredStudy, create_study, other_versions
-from tuner.worker.worker import Worker, WorkerOptions
-
-
-def make_worker(database: Database, study: StoredStudy, objective: str, **more: Any) -> Worker:
-    options = WorkerOptions(threads=1, objective=f"tests.objectives:{objective}", **more)
-    return Worker(database, study, options=options, environment=os.environ)
+from tuner.storage import Database, create_study, other_versions
+from tuner.worker.worker import Worker
 
 
 def test_a_training_that_hangs_is_ended_and_given_up_after_five_times(
@@ -45,10 +40,10 @@ def test_a_frozen_trainer_is_replaced_and_the_trial_goes_on(
     def freeze_first_trainer() -> None:
         while not any(row.last_step for row in trials(database, study)):
             time.sleep(0.05)
-        while len(trainers := psutil.Process().children()) != 1:
+        while len(found := trainers()) != 1:
             time.sleep(0.05)  # a slow machine's first trainer may have been replaced already
-        frozen.append(trainers[0].pid)
-        trainers[0].suspend()
+        frozen.append(found[0].pid)
+        found[0].suspend()
 
     thread = threading.Thread(target=freeze_first_trainer)
     thread.start()
@@ -65,7 +60,7 @@ def test_a_frozen_trainer_is_replaced_and_the_trial_goes_on(
 
 
 def _interrupt_when_replaced(worker: Worker, frozen: list[int]) -> None:
-    while not frozen or {child.pid for child in psutil.Process().children()} <= set(frozen):
+    while not frozen or {trainer.pid for trainer in trainers()} <= set(frozen):
         time.sleep(0.05)
     worker.interrupt(signal.SIGTERM)
 

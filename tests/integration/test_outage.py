@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
 
 import optuna
 import psutil
@@ -26,7 +25,7 @@ from optuna.trial import FrozenTrial, TrialState
 from tests import postgres
 from tests.conftest import StudyMaker
 from tests.integration.test_storage import let_study_go_on, slots_of
-from tests.integration.test_worker import make_worker
+from tests.workers import make_worker, trainers
 from tuner.errors import StudyNotFoundError, TunerError
 from tuner.results import progress, show_trial, trials
 from tuner.storage import (
@@ -352,14 +351,6 @@ def outside(storage_url: str) -> Iterator[Database]:
     """The database as somebody else has it open."""
     with Database.open(storage_url) as opened:
         yield opened
-
-
-def trainers() -> list[Any]:
-    return [
-        child
-        for child in psutil.Process().children()
-        if "tuner.worker.trainer" in " ".join(child.cmdline())
-    ]
 
 
 @pytest.mark.parametrize("by", ["us", "optuna", "somebody who wants to begin anew"])

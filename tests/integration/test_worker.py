@@ -15,16 +15,12 @@ import pytest
 from optuna.trial import TrialState
 
 from tests.conftest import StudyMaker
+from tests.workers import make_worker
 from tuner.errors import DataError, InputError, TrainerError
 from tuner.results import best_trials, progress, show_trial, trials
-from tuner.storage import Database, StoredStudy, agree_on_data, create_study, enqueue, find_study
+from tuner.storage import Database, agree_on_data, create_study, enqueue, find_study
 from tuner.worker.process import trainer_environment
-from tuner.worker.worker import InterruptedWorkerError, Worker, WorkerOptions
-
-
-def make_worker(database: Database, study: StoredStudy, objective: str) -> Worker:
-    options = WorkerOptions(threads=1, objective=f"tests.objectives:{objective}")
-    return Worker(database, study, options=options, environment=os.environ)
+from tuner.worker.worker import InterruptedWorkerError
 
 
 def test_a_worker_runs_the_whole_budget_and_each_trial_says_where(
