@@ -1,7 +1,7 @@
 """`extend`, `stop`, `retry`: change what a stored study spends, and say what follows from it."""
 
 from tuner.cli.group import say
-from tuner.cli.show import end_of
+from tuner.cli.words import end_of
 from tuner.results import progress
 from tuner.storage import Database, StoredStudy, extend_study, retry_failed, stop_study
 

@@ -7,16 +7,7 @@ import tomllib
 
 import click
 
-from tuner.cli.show import (
-    best_line,
-    console,
-    end_of,
-    headline,
-    number,
-    running_table,
-    trial_view,
-    trials_table,
-)
+from tuner.cli.words import best_line, end_of, headline, number
 from tuner.domain import Point
 from tuner.errors import InputError
 from tuner.results import best_trials, progress, show_trial, trials
@@ -47,6 +38,8 @@ def print_status(database: Database, study: StoredStudy, form: str) -> None:
     if now.per_hour is not None:
         click.echo(f"rate: {now.per_hour:.1f} trials an hour")
     if now.running:
+        from tuner.cli.show import console, running_table  # rich, where there is a table
+
         console(stderr=False).print(running_table(study, now))
 
 
@@ -56,6 +49,8 @@ def print_trial(database: Database, study: StoredStudy, trial: int, form: str) -
     if form == "json":
         click.echo(json.dumps(details.to_json()))
     else:
+        from tuner.cli.show import console, trial_view
+
         console(stderr=False).print(trial_view(study, details))
 
 
@@ -69,6 +64,8 @@ def print_best(database: Database, study: StoredStudy, top: int | None, form: st
         click.echo(json.dumps(found[0] if top is None else found))
         return
     if top is not None:
+        from tuner.cli.show import console, trials_table
+
         console(stderr=False).print(trials_table(study, rows))
         return
     row = rows[0]
@@ -95,6 +92,8 @@ def print_trials(database: Database, study: StoredStudy, form: str) -> None:
             values = [fact["params"].get(name, "") for name in names]
             writer.writerow(["" if fact[f] is None else fact[f] for f in fields] + values)
         return
+    from tuner.cli.show import console, trials_table
+
     console(stderr=False).print(trials_table(study, rows))
 
 

@@ -10,9 +10,10 @@ from pathlib import Path
 from tuner.cli.check import summarize_data
 from tuner.cli.group import say
 from tuner.cli.query import print_best
-from tuner.cli.show import best_line, console, end_of, headline, number
+from tuner.cli.show import console
 from tuner.cli.studies import StudyFile, artifacts_of, data_root
 from tuner.cli.watch import LOOK_SECONDS, show_live
+from tuner.cli.words import best_line, end_of, headline, number
 from tuner.launch.local import LocalWorkers, usable_cores
 from tuner.results import TrialRow, progress, trials
 from tuner.storage import Created, Database, StoredStudy, create_study, shown

@@ -1,6 +1,5 @@
-"""Studies and trials on a terminal: tables, the live view, plain lines."""
+"""Studies and trials on a terminal: tables and the live view."""
 
-import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
@@ -9,6 +8,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from tuner.cli.words import best_line, duration, headline, number
 from tuner.domain import Fixed
 from tuner.metrics import STEPS_PER_EPOCH
 from tuner.results import Progress, TrialDetails, TrialRow
@@ -21,25 +21,6 @@ _COLOURS = {
     "running": "cyan",
     "waiting": "magenta",
 }
-
-
-def number(value: object) -> str:
-    """Write a value shortly: four significant digits, no trailing noise."""
-    if isinstance(value, float):
-        return f"{value:.4f}" if 0.01 <= abs(value) < 10_000 or value == 0 else f"{value:.3g}"
-    return str(value)
-
-
-def duration(seconds: float | None) -> str:
-    """Write a duration as people say it."""
-    if seconds is None or not math.isfinite(seconds):
-        return "-"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
 def _elapsed(row: TrialRow) -> float | None:
@@ -80,36 +61,6 @@ def trials_table(study: StoredStudy, rows: Sequence[TrialRow]) -> Table:
             *(number(row.params.get(name, "-")) for name in columns),
         )
     return table
-
-
-def headline(progress: Progress) -> str:
-    """Say in one line how far a study is."""
-    states = ", ".join(
-        f"{progress.trials[state]} {state}"
-        for state in ("complete", "pruned", "failed", "running", "waiting")
-        if progress.trials.get(state)
-    )
-    counts = f"{progress.slots.done} of {progress.slots.total} trials done"
-    parts = [f"{progress.name}: {counts}{f' ({states})' if states else ''}"]
-    if progress.hours is not None and progress.spent_hours is not None:
-        parts.append(f"{progress.spent_hours:.2g} of {progress.hours:g} hours spent")
-    if progress.ended is not None:
-        parts.append(f"ended: {progress.ended}")
-    elif progress.eta_seconds is not None and progress.slots.done < progress.slots.total:
-        parts.append(f"about {duration(progress.eta_seconds)} to go")
-    return ", ".join(parts)
-
-
-def end_of(progress: Progress) -> str:
-    """Say in one line why a study ended before its budget was used up."""
-    return progress.message.partition("\n")[0]
-
-
-def best_line(progress: Progress) -> str:
-    """Say what is best so far."""
-    if progress.best is None or progress.best.value is None:
-        return f"best {progress.metric}: none yet"
-    return f"best {progress.metric}: {progress.best.value:.4f} (trial {progress.best.number})"
 
 
 def progress_view(study: StoredStudy, progress: Progress) -> RenderableType:

@@ -10,7 +10,8 @@ from rich.live import Live
 
 from tuner.cli.group import say
 from tuner.cli.query import print_status
-from tuner.cli.show import best_line, console, headline, progress_view
+from tuner.cli.show import console, progress_view
+from tuner.cli.words import best_line, headline
 from tuner.errors import StorageUnavailableError
 from tuner.results import Progress, progress
 from tuner.storage import Database, StoredStudy

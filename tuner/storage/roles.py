@@ -4,7 +4,6 @@ SQLite knows no roles; there the file's permissions decide.
 """
 
 from sqlalchemy import Connection, text
-from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import IntegrityError, ProgrammingError
 
 #: A group: a login gets its rights by ``CREATE ROLE ana LOGIN IN ROLE tuner_reader``.
@@ -20,6 +19,8 @@ def reader_statements(database: str, schema: str) -> tuple[str, ...]:
         database: Its name.
         schema: Where the tables are.
     """
+    from sqlalchemy.dialects import postgresql  # takes as long as a query
+
     quote = postgresql.dialect().identifier_preparer.quote  # type: ignore[no-untyped-call]
     place = f"IN SCHEMA {quote(schema)}"
     return (

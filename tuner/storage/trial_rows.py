@@ -5,6 +5,7 @@ check, that the trial is running and its owner alone writes, is a condition of t
 has been proved by the slot's token.
 """
 
+import importlib
 import json
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -14,13 +15,9 @@ from optuna.distributions import distribution_to_json
 from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Table, func, insert, literal, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from tuner.storage.values import Ending
-
-#: SQL has no word for "insert unless it is there" that both databases know.
-_INSERT = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
 
 _STUDIES: Table = models.StudyModel.__table__
 _TRIALS: Table = models.TrialModel.__table__
@@ -141,7 +138,9 @@ def _insert_attributes(
 
 
 def _insert(session: Session, table: Table) -> Any:
-    return _INSERT[session.get_bind().dialect.name](table)
+    """Begin an "insert unless it is there", for which SQL has no word that both databases know."""
+    dialect = importlib.import_module(f"sqlalchemy.dialects.{session.get_bind().dialect.name}")
+    return dialect.insert(table)
 
 
 def _now() -> datetime:

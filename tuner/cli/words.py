@@ -1,0 +1,54 @@
+"""What commands say about studies and trials, in plain text."""
+
+import math
+
+from tuner.results import Progress
+
+
+def number(value: object) -> str:
+    """Write a value shortly: four significant digits, no trailing noise."""
+    if isinstance(value, float):
+        return f"{value:.4f}" if 0.01 <= abs(value) < 10_000 or value == 0 else f"{value:.3g}"
+    return str(value)
+
+
+def duration(seconds: float | None) -> str:
+    """Write a duration as people say it."""
+    if seconds is None or not math.isfinite(seconds):
+        return "-"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def headline(progress: Progress) -> str:
+    """Say in one line how far a study is."""
+    states = ", ".join(
+        f"{progress.trials[state]} {state}"
+        for state in ("complete", "pruned", "failed", "running", "waiting")
+        if progress.trials.get(state)
+    )
+    counts = f"{progress.slots.done} of {progress.slots.total} trials done"
+    parts = [f"{progress.name}: {counts}{f' ({states})' if states else ''}"]
+    if progress.hours is not None and progress.spent_hours is not None:
+        parts.append(f"{progress.spent_hours:.2g} of {progress.hours:g} hours spent")
+    if progress.ended is not None:
+        parts.append(f"ended: {progress.ended}")
+    elif progress.eta_seconds is not None and progress.slots.done < progress.slots.total:
+        parts.append(f"about {duration(progress.eta_seconds)} to go")
+    return ", ".join(parts)
+
+
+def end_of(progress: Progress) -> str:
+    """Say in one line why a study ended before its budget was used up."""
+    return progress.message.partition("\n")[0]
+
+
+def best_line(progress: Progress) -> str:
+    """Say what is best so far."""
+    if progress.best is None or progress.best.value is None:
+        return f"best {progress.metric}: none yet"
+    return f"best {progress.metric}: {progress.best.value:.4f} (trial {progress.best.number})"
