@@ -21,20 +21,20 @@ from sqlalchemy import Column, ColumnElement, Row, Table, or_, select
 from sqlalchemy.orm import Session
 
 from tuner.storage.budget import SUPERSEDED
-from tuner.storage.schema import STATES
-
-_STUDIES: Table = models.StudyModel.__table__
-_TRIALS: Table = models.TrialModel.__table__
-_PARAMS: Table = models.TrialParamModel.__table__
-_VALUES: Table = models.TrialValueModel.__table__
-_REPORTS: Table = models.TrialIntermediateValueModel.__table__
-_USER: Table = models.TrialUserAttributeModel.__table__
-_SYSTEM: Table = models.TrialSystemAttributeModel.__table__
+from tuner.storage.schema import (
+    CONSTRAINT,
+    PARAMS,
+    REPORTS,
+    STATES,
+    STUDIES,
+    SYSTEM_ATTRIBUTES,
+    TRIALS,
+    USER_ATTRIBUTES,
+    VALUES,
+)
 
 #: How optuna-dashboard knows constraints, and Optuna 4 wrote them: one list.
 CONSTRAINTS = "constraints"
-#: How Optuna 5 writes them: one attribute each.
-_CONSTRAINT = "constraints:"
 #: Ids in one statement; databases take only so many.
 _MANY = 5000
 
@@ -112,32 +112,32 @@ class StudyTrials:
     def _read_identity(self, session: Session) -> object:
         """Read whose key and first trial it has; None where there is no study."""
         named = (
-            select(_STUDIES.c.study_id, STATES.c.key)
-            .join(STATES, STATES.c.study_id == _STUDIES.c.study_id, isouter=True)
-            .where(_STUDIES.c.study_id == self._study_id)
+            select(STUDIES.c.study_id, STATES.c.key)
+            .join(STATES, STATES.c.study_id == STUDIES.c.study_id, isouter=True)
+            .where(STUDIES.c.study_id == self._study_id)
         )
         row = session.execute(named).one_or_none()
         if row is None:
             return None
-        trials = select(_TRIALS.c.trial_id, _TRIALS.c.datetime_start)
-        mine = trials.where(_TRIALS.c.study_id == self._study_id)
-        first = session.execute(mine.order_by(_TRIALS.c.trial_id).limit(1)).one_or_none()
+        trials = select(TRIALS.c.trial_id, TRIALS.c.datetime_start)
+        mine = trials.where(TRIALS.c.study_id == self._study_id)
+        first = session.execute(mine.order_by(TRIALS.c.trial_id).limit(1)).one_or_none()
         return (row.key, *(first or ()))
 
     def _read_changed(self, session: Session) -> Sequence[Row[Any]]:
         """Read which trials are new, were not finished, or were given another go since."""
-        mine = _TRIALS.c.study_id == self._study_id
+        mine = TRIALS.c.study_id == self._study_id
         known = [trial._trial_id for trial in self.trials[-1:]]
         # Ids rise with the numbers, and have an index.
-        new = select(_TRIALS).where(mine, _TRIALS.c.trial_id > max(known, default=-1))
-        rows = list(session.execute(new.order_by(_TRIALS.c.number)))
+        new = select(TRIALS).where(mine, TRIALS.c.trial_id > max(known, default=-1))
+        rows = list(session.execute(new.order_by(TRIALS.c.number)))
         again = list(self._open.values())
         for some in _portions(self._failed.values()):
             # Of a finished trial nothing else changes.
-            marked = _USER.c.trial_id.in_(some), _USER.c.key == SUPERSEDED
-            again += session.scalars(select(_USER.c.trial_id).where(*marked))
+            marked = USER_ATTRIBUTES.c.trial_id.in_(some), USER_ATTRIBUTES.c.key == SUPERSEDED
+            again += session.scalars(select(USER_ATTRIBUTES.c.trial_id).where(*marked))
         for some in _portions(again):
-            rows += session.execute(select(_TRIALS).where(_TRIALS.c.trial_id.in_(some)))
+            rows += session.execute(select(TRIALS).where(TRIALS.c.trial_id.in_(some)))
         return rows
 
     def _read(self, session: Session, rows: Sequence[Row[Any]]) -> list[FrozenTrial]:
@@ -146,7 +146,7 @@ class StudyTrials:
         if 0 < len(rows) < _MANY:
             self._fill(session, lambda owner: owner.in_(parts), parts)
         elif rows:
-            mine = select(_TRIALS.c.trial_id).where(_TRIALS.c.study_id == self._study_id)
+            mine = select(TRIALS.c.trial_id).where(TRIALS.c.study_id == self._study_id)
             self._fill(session, lambda owner: owner.in_(mine), parts)
         return [_trial(row, parts[row.trial_id]) for row in rows]
 
@@ -164,32 +164,30 @@ class StudyTrials:
                 if trial_id in parts:  # or it is newer than all that was asked for
                     yield parts[trial_id], *cells
 
-        for part, name, value, text in of(
-            _PARAMS, "param_name", "param_value", "distribution_json"
-        ):
+        for part, name, value, text in of(PARAMS, "param_name", "param_value", "distribution_json"):
             distribution = self._distributions.get(text)
             if distribution is None:
                 distribution = self._distributions[text] = json_to_distribution(text)
             part.distributions[name] = distribution
             part.params[name] = distribution.to_external_repr(value)
         to_value = models.TrialValueModel.stored_repr_to_value
-        for part, objective, value, kind in of(_VALUES, "objective", "value", "value_type"):
+        for part, objective, value, kind in of(VALUES, "objective", "value", "value_type"):
             part.values[objective] = to_value(value, kind)
         to_report = models.TrialIntermediateValueModel.stored_repr_to_intermediate_value
         for part, step, value, kind in of(
-            _REPORTS, "step", "intermediate_value", "intermediate_value_type"
+            REPORTS, "step", "intermediate_value", "intermediate_value_type"
         ):
             part.reports[step] = to_report(value, kind)
-        for part, key, text in of(_USER, "key", "value_json"):
+        for part, key, text in of(USER_ATTRIBUTES, "key", "value_json"):
             part.user_attrs[key] = json.loads(text)
         # The others are samplers' own notes, some of them large, of which nothing is shown.
         shown = or_(
-            _SYSTEM.c.key == "fixed_params",
-            _SYSTEM.c.key.startswith(CONSTRAINTS),
-            _SYSTEM.c.key.startswith("artifacts:"),
+            SYSTEM_ATTRIBUTES.c.key == "fixed_params",
+            SYSTEM_ATTRIBUTES.c.key.startswith(CONSTRAINTS),
+            SYSTEM_ATTRIBUTES.c.key.startswith("artifacts:"),
         )
-        for part, key, text in of(_SYSTEM, "key", "value_json", where=shown):
-            if key.startswith(_CONSTRAINT):
+        for part, key, text in of(SYSTEM_ATTRIBUTES, "key", "value_json", where=shown):
+            if key.startswith(CONSTRAINT):
                 part.constraints.append(_finite(json.loads(text)))
             elif key == CONSTRAINTS:
                 part.constraints.extend(map(_finite, json.loads(text) or ()))

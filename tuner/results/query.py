@@ -30,7 +30,7 @@ from tuner.errors import InputError, NoUsableTrialError
 from tuner.results.values import Progress, State, TrialDetails, TrialRow
 from tuner.storage import Database, StoredStudy
 from tuner.storage.budget import SUPERSEDED
-from tuner.storage.schema import SLOTS, STATES, epoch_seconds
+from tuner.storage.schema import CONSTRAINT, SLOTS, STATES, epoch_seconds
 from tuner.storage.slots import count_slots
 
 _STATES: dict[TrialState, State] = {
@@ -41,8 +41,6 @@ _STATES: dict[TrialState, State] = {
     TrialState.WAITING: "waiting",
 }
 
-#: What Optuna's names of a trial's constraints begin with, among its system attributes.
-_CONSTRAINT = "constraints:"
 
 #: Finished trials that the pace is taken from.
 PACE_TRIALS = 50
@@ -115,9 +113,9 @@ def show_trial(database: Database, study: StoredStudy, number: int) -> TrialDeta
         },
         attributes={key: json.loads(value) for key, value in facts},
         constraints={
-            key.removeprefix(_CONSTRAINT): json.loads(value)
+            key.removeprefix(CONSTRAINT): json.loads(value)
             for key, value in constraints
-            if key.startswith(_CONSTRAINT)
+            if key.startswith(CONSTRAINT)
         },
         micro_batches=found.micro_batches or 1,
     )
@@ -255,7 +253,7 @@ def _is_infeasible() -> ColumnElement[bool]:
     constraint = models.TrialSystemAttributeModel
     return exists().where(
         constraint.trial_id == models.TrialModel.trial_id,
-        constraint.key.startswith(_CONSTRAINT),
+        constraint.key.startswith(CONSTRAINT),
         # SQLite reads a number out of "Infinity" as 0.
         or_(constraint.value_json == "Infinity", cast(constraint.value_json, Float) > 0),
     )

@@ -15,13 +15,7 @@ from sqlalchemy import ColumnElement, Table, and_, func, or_, select
 from sqlalchemy.orm import Session
 
 from tuner.storage.database import Database
-
-_TRIALS: Table = models.TrialModel.__table__
-_PARAMS: Table = models.TrialParamModel.__table__
-_VALUES: Table = models.TrialValueModel.__table__
-_REPORTS: Table = models.TrialIntermediateValueModel.__table__
-_ATTRIBUTES: Table = models.TrialSystemAttributeModel.__table__
-_CONSTRAINT = "constraints:"
+from tuner.storage.schema import CONSTRAINT, PARAMS, REPORTS, SYSTEM_ATTRIBUTES, TRIALS, VALUES
 
 #: Trials that drew from the same range share its object.
 _distribution = functools.lru_cache(maxsize=1024)(json_to_distribution)
@@ -54,45 +48,45 @@ class History:
         ]
         # Trials get their numbers one at a time: none below the highest appears later.
         newest = max(self._trials, default=-1)
-        states = select(_TRIALS.c.number, _TRIALS.c.state).where(
-            _TRIALS.c.study_id == self._study_id,
-            or_(_TRIALS.c.number > newest, _TRIALS.c.number.in_(running)),
+        states = select(TRIALS.c.number, TRIALS.c.state).where(
+            TRIALS.c.study_id == self._study_id,
+            or_(TRIALS.c.number > newest, TRIALS.c.number.in_(running)),
         )
         with self._database.transaction() as session:
-            found = session.execute(states.order_by(_TRIALS.c.number)).all()
+            found = session.execute(states.order_by(TRIALS.c.number)).all()
             ended = [number for number, state in found if number <= newest and state.is_finished()]
             if ended or (found and found[-1].number > newest):
-                wanted = or_(_TRIALS.c.number > newest, _TRIALS.c.number.in_(ended))
-                self._trials |= _read(session, and_(_TRIALS.c.study_id == self._study_id, wanted))
+                wanted = or_(TRIALS.c.number > newest, TRIALS.c.number.in_(ended))
+                self._trials |= _read(session, and_(TRIALS.c.study_id == self._study_id, wanted))
         return list(self._trials.values())
 
 
 def _read(session: Session, wanted: ColumnElement[bool]) -> dict[int, FrozenTrial]:
-    columns = _TRIALS.c.trial_id, _TRIALS.c.number, _TRIALS.c.state
-    rows = session.execute(select(*columns).where(wanted).order_by(_TRIALS.c.number)).all()
+    columns = TRIALS.c.trial_id, TRIALS.c.number, TRIALS.c.state
+    rows = session.execute(select(*columns).where(wanted).order_by(TRIALS.c.number)).all()
     trials = {row.trial_id: _empty_trial(row.number, row.state) for row in rows}
 
     def of(table: Table, *more: ColumnElement[bool]) -> Any:
-        joined = select(table).join(_TRIALS, _TRIALS.c.trial_id == table.c.trial_id)
+        joined = select(table).join(TRIALS, TRIALS.c.trial_id == table.c.trial_id)
         for row in session.execute(joined.where(wanted, *more)):
             if row.trial_id in trials:  # or it is newer than all that was asked for above
                 yield trials[row.trial_id], row
 
-    for trial, row in of(_PARAMS):
+    for trial, row in of(PARAMS):
         distribution = _distribution(row.distribution_json)
         trial.distributions[row.param_name] = distribution
         trial.params[row.param_name] = distribution.to_external_repr(row.param_value)
     values: dict[int, dict[int, float]] = {}
-    for trial, row in of(_VALUES):
+    for trial, row in of(VALUES):
         value = models.TrialValueModel.stored_repr_to_value(row.value, row.value_type)
         values.setdefault(trial.number, {})[row.objective] = value
         trial.values = [told for _, told in sorted(values[trial.number].items())]
-    for trial, row in of(_ATTRIBUTES, _ATTRIBUTES.c.key.startswith(_CONSTRAINT)):
+    for trial, row in of(SYSTEM_ATTRIBUTES, SYSTEM_ATTRIBUTES.c.key.startswith(CONSTRAINT)):
         trial.system_attrs[row.key] = json.loads(row.value_json)
-    later = _REPORTS.alias()
-    last = select(func.max(later.c.step)).where(later.c.trial_id == _REPORTS.c.trial_id)
-    is_last = _REPORTS.c.step == last.scalar_subquery()
-    for trial, row in of(_REPORTS, is_last, _TRIALS.c.state == TrialState.PRUNED):
+    later = REPORTS.alias()
+    last = select(func.max(later.c.step)).where(later.c.trial_id == REPORTS.c.trial_id)
+    is_last = REPORTS.c.step == last.scalar_subquery()
+    for trial, row in of(REPORTS, is_last, TRIALS.c.state == TrialState.PRUNED):
         trial.intermediate_values[row.step] = (
             models.TrialIntermediateValueModel.stored_repr_to_intermediate_value(
                 row.intermediate_value, row.intermediate_value_type

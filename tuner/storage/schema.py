@@ -37,6 +37,17 @@ SCHEMA_VERSION = 3
 #: Optuna's tables and ours in one collection, so that foreign keys between them resolve.
 METADATA: MetaData = models.BaseModel.metadata
 
+#: Optuna's tables that we read and write by ourselves.
+STUDIES: Table = models.StudyModel.__table__
+TRIALS: Table = models.TrialModel.__table__
+PARAMS: Table = models.TrialParamModel.__table__
+VALUES: Table = models.TrialValueModel.__table__
+REPORTS: Table = models.TrialIntermediateValueModel.__table__
+USER_ATTRIBUTES: Table = models.TrialUserAttributeModel.__table__
+SYSTEM_ATTRIBUTES: Table = models.TrialSystemAttributeModel.__table__
+#: What the names of a trial's constraints begin with, among its system attributes.
+CONSTRAINT = "constraints:"
+
 _STUDY = "studies.study_id"
 
 #: One row a change of a study's configuration; the newest is in force, the others are its history.

@@ -17,15 +17,17 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Table, func, insert, literal, select, update
 from sqlalchemy.orm import Session
 
+from tuner.storage.schema import (
+    CONSTRAINT,
+    PARAMS,
+    REPORTS,
+    STUDIES,
+    SYSTEM_ATTRIBUTES,
+    TRIALS,
+    USER_ATTRIBUTES,
+    VALUES,
+)
 from tuner.storage.values import Ending
-
-_STUDIES: Table = models.StudyModel.__table__
-_TRIALS: Table = models.TrialModel.__table__
-_PARAMS: Table = models.TrialParamModel.__table__
-_REPORTS: Table = models.TrialIntermediateValueModel.__table__
-_VALUES: Table = models.TrialValueModel.__table__
-_USER_ATTRIBUTES: Table = models.TrialUserAttributeModel.__table__
-_SYSTEM_ATTRIBUTES: Table = models.TrialSystemAttributeModel.__table__
 
 
 def insert_trial(session: Session, study_id: int, trial: FrozenTrial) -> tuple[int, int]:
@@ -40,18 +42,18 @@ def insert_trial(session: Session, study_id: int, trial: FrozenTrial) -> tuple[i
         Its id, and its number in the study.
     """
     # Numbers are counted, one trial at a time: the lock on the study is what Optuna takes, too.
-    study = _STUDIES.c.study_id == study_id
-    session.execute(select(_STUDIES.c.study_id).where(study).with_for_update())
-    n_before = select(func.count()).where(_TRIALS.c.study_id == study_id).scalar_subquery()
+    study = STUDIES.c.study_id == study_id
+    session.execute(select(STUDIES.c.study_id).where(study).with_for_update())
+    n_before = select(func.count()).where(TRIALS.c.study_id == study_id).scalar_subquery()
     row = session.execute(
-        insert(_TRIALS)
+        insert(TRIALS)
         .values(
             study_id=study_id,
             number=n_before,
             state=TrialState.RUNNING,
             datetime_start=_now(),
         )
-        .returning(_TRIALS.c.trial_id, _TRIALS.c.number)
+        .returning(TRIALS.c.trial_id, TRIALS.c.number)
     ).one()
     params = [
         {
@@ -63,8 +65,8 @@ def insert_trial(session: Session, study_id: int, trial: FrozenTrial) -> tuple[i
         for name, value in trial.params.items()
     ]
     if params:
-        session.execute(insert(_PARAMS), params)
-    _insert_attributes(session, _SYSTEM_ATTRIBUTES, row.trial_id, trial.system_attrs.items())
+        session.execute(insert(PARAMS), params)
+    _insert_attributes(session, SYSTEM_ATTRIBUTES, row.trial_id, trial.system_attrs.items())
     return row.trial_id, row.number
 
 
@@ -76,13 +78,13 @@ def insert_report(session: Session, trial_id: int, step: int, value: float) -> b
     """
     stored, kind = models.TrialIntermediateValueModel.intermediate_value_to_stored_repr(value)
     columns = {
-        "trial_id": _TRIALS.c.trial_id,
+        "trial_id": TRIALS.c.trial_id,
         "step": literal(step),
-        "intermediate_value": literal(stored, _REPORTS.c.intermediate_value.type),
-        "intermediate_value_type": literal(kind, _REPORTS.c.intermediate_value_type.type),
+        "intermediate_value": literal(stored, REPORTS.c.intermediate_value.type),
+        "intermediate_value_type": literal(kind, REPORTS.c.intermediate_value_type.type),
     }
-    is_running = _TRIALS.c.trial_id == trial_id, _TRIALS.c.state == TrialState.RUNNING
-    statement = _insert(session, _REPORTS).from_select(
+    is_running = TRIALS.c.trial_id == trial_id, TRIALS.c.state == TrialState.RUNNING
+    statement = _insert(session, REPORTS).from_select(
         list(columns), select(*columns.values()).where(*is_running).with_for_update()
     )
     updated = statement.on_conflict_do_update(
@@ -92,7 +94,7 @@ def insert_report(session: Session, trial_id: int, step: int, value: float) -> b
             for name in ("intermediate_value", "intermediate_value_type")
         },
     )
-    written = session.execute(updated.returning(_REPORTS.c.trial_id)).one_or_none()
+    written = session.execute(updated.returning(REPORTS.c.trial_id)).one_or_none()
     return written is not None
 
 
@@ -103,27 +105,27 @@ def end_trial(session: Session, trial_id: int, ending: Ending) -> bool:
         Whether the trial was running.
     """
     ended = session.execute(
-        update(_TRIALS)
-        .where(_TRIALS.c.trial_id == trial_id, _TRIALS.c.state == TrialState.RUNNING)
+        update(TRIALS)
+        .where(TRIALS.c.trial_id == trial_id, TRIALS.c.state == TrialState.RUNNING)
         .values(state=ending.state, datetime_complete=_now())
-        .returning(_TRIALS.c.trial_id)
+        .returning(TRIALS.c.trial_id)
     ).one_or_none()
     if ended is None:
         return False
-    _insert_attributes(session, _USER_ATTRIBUTES, trial_id, ending.attributes.items())
-    violations = [(f"constraints:{key}", value) for key, value in ending.constraints.items()]
-    _insert_attributes(session, _SYSTEM_ATTRIBUTES, trial_id, violations)
+    _insert_attributes(session, USER_ATTRIBUTES, trial_id, ending.attributes.items())
+    violations = [(f"{CONSTRAINT}{key}", value) for key, value in ending.constraints.items()]
+    _insert_attributes(session, SYSTEM_ATTRIBUTES, trial_id, violations)
     if ending.value is not None:
         stored, kind = models.TrialValueModel.value_to_stored_repr(ending.value)
         session.execute(
-            insert(_VALUES).values(trial_id=trial_id, objective=0, value=stored, value_type=kind)
+            insert(VALUES).values(trial_id=trial_id, objective=0, value=stored, value_type=kind)
         )
     return True
 
 
 def state_of(session: Session, trial_id: int) -> TrialState | None:
     """Read a trial's state; None where there is no such trial."""
-    return session.scalar(select(_TRIALS.c.state).where(_TRIALS.c.trial_id == trial_id))
+    return session.scalar(select(TRIALS.c.state).where(TRIALS.c.trial_id == trial_id))
 
 
 def _insert_attributes(
