@@ -11,6 +11,9 @@ from tuner.errors import TunerError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+STUDY = click.argument("study", metavar="STUDY")
+FILE = click.argument("file", metavar="FILE")
+
 
 class TunerGroup(click.Group):
     """The one place where an error becomes a message and an exit code."""

@@ -32,7 +32,7 @@ from tuner.storage.roles import create_reader
 from tuner.storage.views import create_views
 
 #: Version of our own tables and of the views; SQL reads it from `VERSION`.
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 #: Optuna's tables and ours in one collection, so that foreign keys between them resolve.
 METADATA: MetaData = models.BaseModel.metadata
@@ -100,6 +100,16 @@ SLOTS = Table(
     Index("tuner_slots_state", "study_id", "state"),
 )
 
+#: One row a study and machine whose standing workers have looked at it and could not serve it.
+REFUSALS = Table(
+    "tuner_refusals",
+    METADATA,
+    Column("study_id", ForeignKey(_STUDY, ondelete="CASCADE"), primary_key=True),
+    Column("host", Text, primary_key=True),
+    Column("reason", Text),  # for people; NULL once the machine serves the study
+    Column("refused_at", Double, nullable=False),  # epoch seconds, the database's clock
+)
+
 #: One row with the version of our tables and views.
 VERSION = Table("tuner_schema", METADATA, Column("version", Integer, primary_key=True))
 
@@ -152,7 +162,7 @@ def create_tables(engine: Engine, url: str, engine_kwargs: dict[str, Any]) -> No
 
 def _create_triggers(connection: Connection) -> None:
     """Let our rows follow Optuna's: SQLite enforces no foreign keys unless each client asks."""
-    for table in (CONFIGS, STATES, SLOTS):
+    for table in (CONFIGS, STATES, SLOTS, REFUSALS):
         connection.execute(
             text(
                 f"CREATE TRIGGER IF NOT EXISTS {table.name}_follow "  # noqa: S608 - our own names
