@@ -11,15 +11,22 @@ a trial, as the workers of a real study do not move in step either; with ``--tog
 Numbers are per trial, from the starting signal on: SQL statements; commits, those of transactions
 that only read included; CPU of the workers, of their trainers, and of the Postgres server where we
 run it; and the busy share, which is the time that trials take anyway over the time that workers
-were there, from their turn to begin to the end of their last trial.
+were there, from their turn to begin to the end of their last trial. The server's cores are its CPU
+time over the study's length: what one database has to be for so many workers.
 
 Run it from the repository's root; the defaults take 5 minutes on two idle cores::
 
     python -m tests.benchmarks.overhead [--workers 1,4,16] [--storage sqlite|postgres]
+
+Where does it bend? More workers, then shorter trials::
+
+    python -m tests.benchmarks.overhead --storage postgres --systems ours \\
+        --workers 8,16,32,64 --seconds 10,3,1
 """
 
 import argparse
 import contextlib
+import itertools
 import json
 import subprocess
 import sys
@@ -91,6 +98,10 @@ class Measurement:
     trainer_cpu: float
     #: CPU of the database server; None where there is none of ours.
     server_cpu: float | None
+    #: Cores that it kept busy from the first trial to the last one's end.
+    server_cores: float | None
+    #: SQL statements a second, of all workers.
+    statements_per_second: float
     #: Cores that were busy with anything else meanwhile: much above 0 spoils the comparison.
     other_cores: float
 
@@ -111,6 +122,8 @@ ROWS: tuple[tuple[str, Callable[[Measurement], float | None], str], ...] = (
         lambda m: None if m.server_cpu is None else m.server_cpu * 1000,
         "{:.0f}",
     ),
+    ("server, cores", lambda m: m.server_cores, "{:.3f}"),
+    ("SQL statements/s", lambda m: m.statements_per_second, "{:.0f}"),
     ("cores busy elsewhere", lambda m: m.other_cores, "{:.2f}"),
     ("trials complete", lambda m: m.n_complete, "{:.0f}"),
     ("trials otherwise", lambda m: m.n_others, "{:.0f}"),
@@ -322,23 +335,27 @@ def run_study(system: System, url: str, setting: Setting, databases: Databases) 
         worker_cpu=workers / n,
         trainer_cpu=trainers / n,
         server_cpu=server / n if has_server else None,
+        server_cores=server / wall if has_server else None,
+        statements_per_second=after.n_statements / wall,
         other_cores=elsewhere / (after.moment - before.moment),
     )
 
 
-def print_table(setting: Setting, ours: Measurement, plain: Measurement) -> None:
-    """Print both side by side."""
+def print_table(setting: Setting, measured: Sequence[Measurement]) -> None:
+    """Print one column a system, and their ratio where there are two."""
     print(
         f"\n{setting.storage}, {setting.n_workers} workers, {setting.trials_per_worker} trials of "
         f"{setting.seconds:g} s each; plain with the {setting.pruner} pruner"
     )
-    print(f"{'':22} {'ours':>9} {'plain':>9} {'ours/plain':>11}")
+    is_pair = len(measured) == len(SYSTEMS)
+    titles = [measurement.system for measurement in measured]
+    print(f"{'':22}", *(f"{title:>9}" for title in titles), "ours/plain" if is_pair else "")
     for title, read, form in ROWS:
-        one, other = read(ours), read(plain)
-        if one is None or other is None:
+        values = [value for value in map(read, measured) if value is not None]
+        if not values:
             continue
-        ratio = f"{one / other:.2f}" if other else ""
-        print(f"{title:22} {form.format(one):>9} {form.format(other):>9} {ratio:>11}", flush=True)
+        ratio = f"{values[0] / values[1]:.2f}" if is_pair and values[1] else ""
+        print(f"{title:22}", *(f"{form.format(v):>9}" for v in values), f"{ratio:>10}", flush=True)
 
 
 def main() -> None:
@@ -347,7 +364,8 @@ def main() -> None:
     parser.add_argument("--workers", default="1,4,16", help="numbers of them, with commas")
     parser.add_argument("--storage", choices=["sqlite", "postgres"], default="sqlite")
     parser.add_argument("--trials-per-worker", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=10.0, help="length of a trial")
+    parser.add_argument("--seconds", default="10", help="lengths of a trial, with commas")
+    parser.add_argument("--systems", default=",".join(SYSTEMS), help="ours, plain or both")
     parser.add_argument("--together", action="store_true", help="all workers begin at once")
     parser.add_argument("--pruner", choices=list(PRUNERS), default="halving", help="plain's")
     parser.add_argument("--json", type=Path, help="add a line per study to this file")
@@ -355,23 +373,25 @@ def main() -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
 
     counts = [int(count) for count in given.workers.split(",")]
+    lengths = [float(length) for length in given.seconds.split(",")]
+    systems = [system for system in SYSTEMS if system in given.systems.split(",")]
     with databases_of(given.storage, n_workers=max(counts)) as databases:
-        for n_workers in counts:
+        for seconds, n_workers in itertools.product(lengths, counts):
             setting = Setting(
                 storage=given.storage,
                 n_workers=n_workers,
                 trials_per_worker=given.trials_per_worker,
-                seconds=given.seconds,
+                seconds=seconds,
                 together=given.together,
                 pruner=given.pruner,
             )
-            ours, plain = (
-                run_study(system, databases.fresh(), setting, databases) for system in SYSTEMS
-            )
-            print_table(setting, ours, plain)
+            measured = [
+                run_study(system, databases.fresh(), setting, databases) for system in systems
+            ]
+            print_table(setting, measured)
             if given.json is not None:
                 with given.json.open("a") as file:
-                    for measurement in (ours, plain):
+                    for measurement in measured:
                         file.write(json.dumps(asdict(setting) | asdict(measurement)) + "\n")
 
 
