@@ -11,8 +11,8 @@ from rich.table import Table
 from tuner.cli.group import say
 from tuner.cli.show import console
 from tuner.cli.studies import data_root
-from tuner.launch.local import usable_cores
 from tuner.metrics import STEPS_PER_EPOCH
+from tuner.places import discover, usable_cores
 from tuner.storage import Database, StoredStudy
 from tuner.worker.reproduce import Reproduction, reproduce
 from tuner.worker.worker import GRU_OBJECTIVE
@@ -27,6 +27,7 @@ def train_again(database: Database, study: StoredStudy, number: int, form: str) 
         number,
         objective=GRU_OBJECTIVE,
         threads=usable_cores(),
+        gpus=discover(os.environ).found,
         data_root=data_root(),
         environment=os.environ,
     )

@@ -1,85 +1,155 @@
-"""Workers on this machine, as child processes that share its cores."""
+"""Workers on this machine, as child processes that each have a place of their own."""
 
-import os
+import collections
+import logging
 import signal
 import subprocess
 import sys
-import tempfile
+import threading
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 from typing import IO, Self
 
 from tuner.errors import InputError, StorageUnavailableError, TunerError
-from tuner.worker.worker import LAST_SECONDS
+from tuner.places import Place, place_environment
+from tuner.worker.interruption import LAST_SECONDS
+
+log = logging.getLogger(__name__)
 
 #: Exit codes that a new worker would only meet again, and the errors that they stand for.
 _HOPELESS = {2: InputError, 3: StorageUnavailableError}
-#: Times that a worker which died is started again.
+#: Times in a row that a worker which was killed is started again ...
 MAX_RESTARTS = 3
+#: ... where it lived for fewer seconds than this; after a longer life counting begins anew.
+LONG_LIFE_SECONDS = 600.0
 #: Seconds that workers have to hand their trials back; they end by themselves before.
 GRACE_SECONDS = LAST_SECONDS + 2.0
+#: Lines of a worker's log that are kept for the day it fails.
+_KEPT_LINES = 200
 
 
-def usable_cores() -> int:
-    """Count the cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def threads_per_worker(n_workers: int) -> int:
-    """Share the cores between workers, so that they do not fight for them."""
-    return max(1, usable_cores() // n_workers)
-
-
-@dataclass
 class _Child:
-    process: subprocess.Popen[bytes]
-    words: IO[bytes]
-    n_restarts: int
-
-
-class LocalWorkers:
-    """Some workers of one study on this machine.
+    """One worker process, and what it said last.
 
     Args:
-        study: Name of a stored study.
-        storage: URL of its storage; handed over in the environment, where no process list shows it.
-        artifacts: Folder for checkpoints.
-        n_workers: How many.
-        environment: The environment they get.
+        command: What to run.
+        environment: What it sees.
+        echo: Gets each line of its log, behind its process's number.
+        n_restarts: How often it was started again.
     """
 
     def __init__(
         self,
-        study: str,
-        *,
-        storage: str,
-        artifacts: Path,
-        n_workers: int,
+        command: Sequence[str],
         environment: Mapping[str, str],
+        echo: Callable[[str], None] | None,
+        n_restarts: int = 0,
     ) -> None:
-        self._command = [
-            *(sys.executable, "-m", "tuner", "work", study),
-            *("--threads", str(threads_per_worker(n_workers)), "--until-stdin-closes"),
-            *("--artifacts", str(artifacts)),
-        ]
-        self._environment = dict(environment) | {"TUNER_STORAGE": storage}
-        self._children = [self._start(0) for _ in range(n_workers)]
-
-    def _start(self, n_restarts: int) -> _Child:
-        words = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the worker
-        process = subprocess.Popen(  # noqa: S603 - our own command
-            self._command,
+        self._command = command
+        self._environment = environment
+        self._echo = echo
+        self._started = time.monotonic()
+        self._lines: collections.deque[str] = collections.deque(maxlen=_KEPT_LINES)
+        self._n_restarts = n_restarts
+        self._is_given_up = False
+        self.process = subprocess.Popen(  # noqa: S603 - our own command
+            command,
             stdin=subprocess.PIPE,  # when this process dies, it closes, and they end
-            stdout=words,
-            stderr=words,
-            env=self._environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=environment,
             start_new_session=True,  # a terminal's Ctrl-C is ours to pass on
         )
-        return _Child(process, words, n_restarts)
+        self._reader = threading.Thread(target=self._read, args=(self.process.stdout,), daemon=True)
+        self._reader.start()
+
+    def _read(self, log_lines: IO[bytes]) -> None:
+        for line in log_lines:
+            text = line.decode(errors="replace").rstrip("\n")
+            self._lines.append(text)
+            if self._echo is not None:
+                self._echo(f"[{self.process.pid}] {text}")
+
+    def checked(self) -> "_Child":
+        """Give itself, or its like at the same place where it was killed from outside."""
+        code = self.process.poll()
+        if code is None or code >= 0 or self._is_given_up:
+            return self
+        was = f"worker {self.process.pid} was ended by {signal.Signals(-code).name}"
+        lived = time.monotonic() - self._started
+        n_restarts = 1 if lived >= LONG_LIFE_SECONDS else self._n_restarts + 1
+        if n_restarts > MAX_RESTARTS:
+            log.error("%s, as %d before it; it is not started again", was, MAX_RESTARTS)
+            self._is_given_up = True
+            return self
+        log.warning("%s; it is started again", was)
+        self.close()
+        return _Child(self._command, self._environment, self._echo, n_restarts)
+
+    def last_words(self) -> str:
+        """Give its error message, or else the end of its log."""
+        self._reader.join(GRACE_SECONDS)  # what is still in the pipe
+        text = "\n".join(self._lines)
+        # At the start of a line: a traceback may hold the words too.
+        _, marker, message = f"\n{text}".rpartition("\nerror: ")
+        if marker:
+            return message.strip()
+        code = self.process.returncode
+        how = f"exit code {code}" if code >= 0 else signal.Signals(-code).name
+        return f"A worker ended with {how}. Its log ends with:\n{text[-2_000:].strip()}"
+
+    def close(self) -> None:
+        """Free what a process that has ended leaves; its last lines are read first."""
+        if self.process.stdin is not None:
+            self.process.stdin.close()
+        self._reader.join(GRACE_SECONDS)
+        if self.process.stdout is not None and not self._reader.is_alive():
+            self.process.stdout.close()
+
+
+class LocalWorkers:
+    """Some workers on this machine, each restarted at its own place when it is killed.
+
+    Args:
+        study: Name of a stored study; None for all that are open.
+        storage: URL of its storage; handed over in the environment, where no process list shows it.
+        places: What each worker trains on.
+        environment: The environment they get, besides what their places decide.
+        artifacts: ``--artifacts``; None for what the environment or the default says.
+        options: More words for ``tuner work``.
+        echo: Gets each line that a worker says; None where only the last ones count.
+    """
+
+    def __init__(
+        self,
+        study: str | None,
+        *,
+        storage: str,
+        places: Sequence[Place],
+        environment: Mapping[str, str],
+        artifacts: str | None = None,
+        options: Sequence[str] = (),
+        echo: Callable[[str], None] | None = None,
+    ) -> None:
+        words = [
+            *(sys.executable, "-m", "tuner", "work"),
+            *(() if study is None else (study,)),
+            *("--workers", "1", "--until-stdin-closes"),
+            *(() if artifacts is None else ("--artifacts", artifacts)),
+            *options,
+        ]
+        self._children = [
+            _Child(
+                [*words, *_place_options(place)],
+                {
+                    **environment,
+                    **place_environment(place.gpu.uuid if place.gpu else "", environment),
+                    "TUNER_STORAGE": storage,
+                },
+                echo,
+            )
+            for place in places
+        ]
 
     def check(self) -> bool:
         """Look after the workers.
@@ -88,21 +158,22 @@ class LocalWorkers:
             Whether any still works.
 
         Raises:
-            TunerError: All of them ended in a way that starting them again would not mend.
+            TunerError: All of them ended, or one did in a way that starting it again would not
+                mend.
         """
-        ended = [child for child in self._children if child.process.poll() is not None]
-        for child in ended:
-            code = child.process.returncode
+        for index, child in enumerate(self._children):
+            code = child.process.poll()
             if code in _HOPELESS:
-                raise _HOPELESS[code](_last_words(child))
-            if code < 0 and child.n_restarts < MAX_RESTARTS:  # killed from outside
-                self._children.remove(child)
-                child.words.close()
-                self._children.append(self._start(child.n_restarts + 1))
+                raise _HOPELESS[code](child.last_words())
+            self._children[index] = child.checked()
         still = [child for child in self._children if child.process.poll() is None]
         failed = [child for child in self._children if child.process.poll() not in {None, 0}]
+        if still and any(child.process.poll() == 0 for child in self._children):
+            # One has seen that the study is over; those who wait look only now and then.
+            self.stop()
+            still = []
         if failed and not still:
-            raise TunerError(_last_words(failed[0]))
+            raise TunerError(failed[0].last_words())
         return bool(still)
 
     def stop(self) -> None:
@@ -117,9 +188,7 @@ class LocalWorkers:
             except subprocess.TimeoutExpired:
                 child.process.kill()
                 child.process.wait()
-            if child.process.stdin is not None:
-                child.process.stdin.close()
-            child.words.close()
+            child.close()
 
     def __enter__(self) -> Self:
         return self
@@ -128,15 +197,9 @@ class LocalWorkers:
         self.stop()
 
 
-def _last_words(child: _Child) -> str:
-    """What the worker said last: its error message, or the end of its log."""
-    child.words.seek(0)
-    text = child.words.read().decode(errors="replace")
-    # At the start of a line: a traceback may hold the words too.
-    _, marker, message = f"\n{text}".rpartition("\nerror: ")
-    if marker:
-        return message.strip()
-    return (
-        f"A worker ended with exit code {child.process.returncode}. Its log ends with:\n"
-        f"{text[-2_000:].strip()}"
-    )
+def _place_options(place: Place) -> list[str]:
+    """Say a place in words of ``tuner work``; its GPU is in the environment."""
+    words = ["--threads", str(place.threads)]
+    if place.memory_limit_mb is not None:
+        words += ["--gpu-memory", str(place.memory_limit_mb)]
+    return words

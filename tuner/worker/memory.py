@@ -109,6 +109,14 @@ class MemoryGroup:
             return None
         return _fields(self._folders[0] / name).get("oom_kill")
 
+    def ends_together(self) -> bool:
+        """Say whether the kernel then kills all processes of a group, the worker with its trainer.
+
+        References:
+            https://docs.kernel.org/admin-guide/cgroup-v2.html#memory-interface-files
+        """
+        return any(_number(folder / "memory.oom.group") == 1 for folder in self._folders)
+
     def fillings(self) -> Iterator[Filling]:
         """Say how full each limit is that holds for this process, the machine's last."""
         machine = psutil.virtual_memory()

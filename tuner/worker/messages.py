@@ -18,6 +18,12 @@ class Prepare:
     data_root: str | None
     #: Threads that training may use.
     threads: int
+    #: UUID of the GPU to train on; empty for none.
+    gpu: str = ""
+    #: MiB of it that may be taken; None for as much as is needed.
+    memory_limit_mb: int | None = None
+    #: Whether to refuse to train on the processor where a GPU was given.
+    require_gpu: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +111,8 @@ class Reported:
     step: int
     #: The metric.
     value: float
+    #: MiB that the training took at most so far; None where that cannot be known.
+    peak_memory_mb: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Self
 
 from tuner.errors import TrainerError
+from tuner.places import place_environment
 from tuner.worker.messages import Message, Prepare, Warned, parse_message, write_message
 
 log = logging.getLogger(__name__)
@@ -41,7 +42,7 @@ _ALLOWED = (
     "SSL_CERT_FILE",
     "SSL_CERT_DIR",
 )
-_ALLOWED_PREFIXES = ("CUDA_", "NVIDIA_", "TF_", "XLA_")
+_ALLOWED_PREFIXES = ("CUBLAS_", "CUDA_", "CUDNN_", "NVIDIA_", "TF_", "XLA_")
 
 #: Seconds that a trainer has to end by itself.
 GRACE = 2.0
@@ -67,12 +68,16 @@ class TrainerDiedError(TrainerError):
         self.was_killed = how == "signal SIGKILL"
 
 
-def trainer_environment(environment: Mapping[str, str], *, threads: int) -> dict[str, str]:
+def trainer_environment(
+    environment: Mapping[str, str], *, threads: int, gpu: str = "", memory_is_limited: bool = False
+) -> dict[str, str]:
     """Choose what a trainer sees.
 
     Args:
         environment: The worker's.
         threads: How many the trainer may use.
+        gpu: UUID of the GPU that it may see; empty for none.
+        memory_is_limited: Whether it takes a fixed part of the GPU's memory, and does not grow.
 
     Returns:
         An environment without credentials.
@@ -82,11 +87,13 @@ def trainer_environment(environment: Mapping[str, str], *, threads: int) -> dict
         for name, value in environment.items()
         if name in _ALLOWED or name.startswith(_ALLOWED_PREFIXES)
     }
-    return kept | {
+    return {
+        **kept,
+        **place_environment(gpu, kept),
         "KERAS_BACKEND": "tensorflow",
         "OMP_NUM_THREADS": str(threads),
         "TF_CPP_MIN_LOG_LEVEL": kept.get("TF_CPP_MIN_LOG_LEVEL", "2"),
-        "TF_FORCE_GPU_ALLOW_GROWTH": "true",
+        "TF_FORCE_GPU_ALLOW_GROWTH": "false" if memory_is_limited else "true",
     }
 
 
@@ -121,7 +128,12 @@ class TrainerProcess:
             stdout=self._words,
             stderr=self._words,
             pass_fds=(child_reads, child_writes),
-            env=trainer_environment(environment, threads=prepare.threads),
+            env=trainer_environment(
+                environment,
+                threads=prepare.threads,
+                gpu=prepare.gpu,
+                memory_is_limited=prepare.memory_limit_mb is not None,
+            ),
             start_new_session=True,  # a terminal's Ctrl-C is the worker's to handle
         )
         os.close(child_reads)

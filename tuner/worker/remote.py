@@ -30,6 +30,8 @@ class RemoteTrial:
         self._send = send
         self._stop = stop
         self._said_alive = 0.0
+        #: Gives the MiB that the training took at most so far; None where that cannot be known.
+        self.peak_memory_mb: Callable[[], int | None] = lambda: None
         #: Facts noted so far.
         self.attributes: dict[str, Any] = {}
 
@@ -76,7 +78,10 @@ class RemoteTrial:
 
     def report(self, value: float, step: int) -> None:
         """Send a report to the worker, without waiting for an answer."""
-        self._send(Reported(token=self.order.token, step=step, value=value))
+        peak = self.peak_memory_mb()
+        self._send(
+            Reported(token=self.order.token, step=step, value=value, peak_memory_mb=peak),
+        )
 
     def should_prune(self) -> bool:
         """Say what the worker last wanted; never waits for the database."""

@@ -4,14 +4,16 @@ import contextlib
 import logging
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tuner.data.download import localized
 from tuner.errors import InputError, TrainerError
 from tuner.host import versions
 from tuner.metrics import STEPS_PER_EPOCH
+from tuner.places import Gpu
 from tuner.results import TrialDetails, show_trial
 from tuner.storage import Database, StoredStudy, known_fingerprint
 from tuner.worker.conversation import Conversation
@@ -91,13 +93,14 @@ def reproduce(
     *,
     objective: str,
     threads: int,
+    gpus: Sequence[Gpu] = (),
     data_root: Path | None,
     environment: Mapping[str, str],
 ) -> Reproduction:
     """Train a finished trial again, without touching its record.
 
     A pruned trial is trained until its last report. The trainer is one of its own, with the
-    threads that the trial had; no checkpoint is read or written.
+    threads that the trial had and on a GPU of its model; no checkpoint is read or written.
 
     Args:
         database: Where the study is.
@@ -105,6 +108,7 @@ def reproduce(
         number: The trial's.
         objective: ``module:function`` that makes the objective.
         threads: For a trial that does not tell how many it had.
+        gpus: What there is, for a trial of a GPU.
         data_root: Folder in which relative data paths are looked up first.
         environment: What the trainer's environment is chosen from.
 
@@ -116,9 +120,10 @@ def reproduce(
     trial = show_trial(database, study, number)
     _check(trial, study)
     prepare = Prepare(
-        config=study.config.to_json(),
+        config=localized(study.config).to_json(),
         data_root=str(data_root) if data_root else None,
         threads=int(trial.attributes.get("threads", threads)),
+        gpu=_gpu(trial, gpus),
     )
     order = Train(token=0, params=trial.row.params, micro_batches=trial.micro_batches)
     reports: dict[int, float] = {}
@@ -136,6 +141,14 @@ def reproduce(
         failure_then=_failure_then(trial),
         differences=_differences(trial, ready, known_fingerprint(database, study)),
     )
+
+
+def _gpu(trial: TrialDetails, gpus: Sequence[Gpu]) -> str:
+    """Choose one of the model that the trial had, else any; none for a trial of the processor."""
+    device = trial.attributes.get("device", "cpu")
+    if device == "cpu" or not gpus:
+        return ""
+    return next((gpu for gpu in gpus if gpu.name == device), gpus[0]).uuid
 
 
 def _check(trial: TrialDetails, study: StoredStudy) -> None:

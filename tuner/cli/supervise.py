@@ -1,0 +1,54 @@
+"""`work` with several workers: one process that looks after them, as a container's only one."""
+
+import os
+from collections.abc import Sequence
+
+from tuner.cli.group import say
+from tuner.cli.places import described
+from tuner.launch.local import GRACE_SECONDS, LocalWorkers
+from tuner.places import Place
+from tuner.worker.interruption import Interruption, end_with_parent
+
+#: Seconds between looks at the workers.
+LOOK_SECONDS = 0.25
+
+
+def supervise(
+    study: str | None,
+    *,
+    storage: str,
+    places: Sequence[Place],
+    artifacts: str | None,
+    options: Sequence[str],
+    until_stdin_closes: bool,
+) -> None:
+    """Run one worker process for each place until all are done; what they log is shown.
+
+    Args:
+        study: Name of a stored study; None for all that are open.
+        storage: URL of its storage.
+        places: What each worker trains on.
+        artifacts: ``--artifacts``.
+        options: More words for each ``tuner work``.
+        until_stdin_closes: Whether to end with the process that started this one.
+
+    Raises:
+        InterruptedWorkerError: A signal came; all trials were handed back.
+        TunerError: What went wrong in a worker, with its exit code.
+    """
+    interruption = Interruption()
+    interruption.handle_signals(end_process=os._exit, within=2 * GRACE_SECONDS)
+    if until_stdin_closes:
+        end_with_parent()
+    say(f"Starting {described(places)}.")
+    with LocalWorkers(
+        study,
+        storage=storage,
+        places=places,
+        environment=os.environ,
+        artifacts=artifacts,
+        options=options,
+        echo=say,
+    ) as workers:
+        while workers.check():
+            interruption.pause(LOOK_SECONDS)
