@@ -6,9 +6,13 @@ import pwd
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+import pytest
+import sqlalchemy
+from sqlalchemy import make_url, text
 
 
 def binaries() -> Iterator[Path]:
@@ -66,18 +70,44 @@ class Server:
             *("-D", folder / "data", "-A", "trust", "-U", "tuner", "-N", "-E", "UTF8"),
             "--no-locale",
         )
+        self.configure("listen_addresses = ''")
 
     @property
     def url(self) -> str:
         """Where it listens."""
         return f"postgresql+psycopg://tuner@/postgres?host={self._folder}"
 
+    def configure(self, *settings: str) -> None:
+        """Add lines to its settings, before it is started."""
+        with (self._folder / "data" / "postgresql.conf").open("a") as file:
+            file.writelines(f"{setting}\n" for setting in settings)
+
+    def let_in(self, *rules: str) -> None:
+        """Say who may connect and how; who uses the socket as ``tuner`` needs no password."""
+        lines = ("local all tuner trust", *rules)
+        path = self._folder / "data" / "pg_hba.conf"
+        path.write_text("".join(f"{line}\n" for line in lines))
+
+    def put(self, name: str, content: bytes) -> Path:
+        """Write a file that only the server can read."""
+        path = self._folder / name
+        path.write_bytes(content)
+        path.chmod(0o600)
+        if self._run.user:
+            shutil.chown(path, self._run.user)
+        return path
+
     def start(self) -> None:
         """Start it; after a hard stop it recovers by itself."""
         limit = f"-c max_connections={self._max_connections}"
-        options = f"-c listen_addresses='' {limit} -F -k {self._folder}"
+        options = f"{limit} -F -k {self._folder}"
         data, log = self._folder / "data", self._folder / "log"
-        self._run(self._control, "-D", data, "-w", "-l", log, "-o", options, "start")
+        try:
+            self._run(self._control, "-D", data, "-w", "-l", log, "-o", options, "start")
+        except subprocess.CalledProcessError:
+            if "SSL is not supported by this build" in log.read_text():  # as in a wheel's
+                raise LookupError("these Postgres binaries have no TLS") from None
+            raise
         self._is_running = True
 
     def stop(self) -> None:
@@ -87,18 +117,82 @@ class Server:
             self._run(self._control, "-D", self._folder / "data", "-w", "-m", "immediate", "stop")
 
 
+class Administrator:
+    """Who may do everything on a server.
+
+    Args:
+        url: The server, as the administrator connects to it.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = make_url(url)
+
+    def run(self, *statements: str, database: str = "postgres") -> None:
+        """Do something."""
+        engine = sqlalchemy.create_engine(
+            self.url.set(database=database), isolation_level="AUTOCOMMIT"
+        )
+        with engine.connect() as connection:
+            for statement in statements:
+                connection.execute(text(statement))
+        engine.dispose()
+
+    def ask(self, question: str, database: str = "postgres") -> list[str]:
+        """Give the first column of what is found."""
+        engine = sqlalchemy.create_engine(self.url.set(database=database))
+        with engine.connect() as connection:
+            found = list(connection.execute(text(question)).scalars())
+        engine.dispose()
+        return found
+
+    def seen_by(self, user: str, database: str = "postgres") -> str:
+        """Name a database as somebody sees it."""
+        url = self.url.set(username=user, database=database)
+        return url.render_as_string(hide_password=False)
+
+    def roles(self) -> set[str]:
+        """List everybody whom the server knows."""
+        return set(self.ask("SELECT rolname FROM pg_roles"))
+
+    def forget(self) -> None:
+        """Remove all databases and everybody else: quicker than another server."""
+        for name in self.ask("SELECT datname FROM pg_database WHERE NOT datistemplate"):
+            if name != "postgres":
+                self.run(f"DROP DATABASE {name} WITH (FORCE)")
+        others = [role for role in self.roles() if not role.startswith("pg_")]
+        for role in others:
+            if role != self.url.username:
+                self.run(f"DROP OWNED BY {role} CASCADE", f"DROP ROLE {role}")
+
+
 @contextmanager
-def own_server(*, max_connections: int = 100) -> Iterator[Server]:
+def administered() -> Iterator[Administrator]:
+    """Run a server for tests of roles, which belong to a whole server; CI must have one."""
+    try:
+        with own_server() as running:
+            yield Administrator(running.url)
+    except LookupError as error:
+        if os.environ.get("CI"):
+            pytest.fail(f"{error}: CI must test Postgres")
+        pytest.skip(f"{error}: install Postgres")
+
+
+@contextmanager
+def own_server(
+    *, max_connections: int = 100, prepare: Callable[[Server], None] = lambda _: None
+) -> Iterator[Server]:
     """Run a server that the caller may stop and start.
 
     Args:
         max_connections: Clients at a time.
+        prepare: Configures it, before it starts.
 
     Raises:
-        LookupError: There are no binaries that can be run.
+        LookupError: There are no binaries that can be run, or not as they are asked to.
     """
     with tempfile.TemporaryDirectory(prefix="tuner-pg-", dir="/tmp") as name:
         server = Server(Path(name), max_connections=max_connections)
+        prepare(server)
         server.start()
         try:
             yield server

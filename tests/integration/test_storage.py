@@ -7,6 +7,7 @@ import secrets
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from typing import Any
 
 import optuna
 import pytest
@@ -559,6 +560,24 @@ def test_many_processes_may_create_the_same_study_on_an_empty_database(
     assert sorted(existed) == [False, True, True, True]
     with Database.open(empty_url) as database:
         assert slots_of(database, find_study(database, "toy")).counts().total == 6
+
+
+def test_tables_that_are_there_are_neither_locked_nor_changed(
+    storage_url: str, toy: StudyMaker
+) -> None:
+    done: list[str] = []
+
+    def note(*event: Any) -> None:
+        done.append(event[2].split()[0].upper())
+
+    sqlalchemy.event.listen(sqlalchemy.Engine, "before_cursor_execute", note)
+    try:
+        with Database.open(storage_url, create=True) as database:
+            create_study(database, toy())
+    finally:
+        sqlalchemy.event.remove(sqlalchemy.Engine, "before_cursor_execute", note)
+
+    assert {"SELECT", "INSERT"} <= set(done) <= {"SELECT", "INSERT", "PRAGMA"}
 
 
 def test_reading_commands_never_create_a_database(empty_url: str) -> None:

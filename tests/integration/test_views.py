@@ -286,14 +286,18 @@ def test_views_are_no_tables_and_are_made_again_where_somebody_dropped_one(
     assert ask(database, "SELECT * FROM tuner_params") == []
 
 
+@pytest.mark.parametrize(
+    ("version", "mend"), [(2, "run `tuner upgrade`"), (99, "Install the tuner that made it")]
+)
 def test_nothing_is_added_to_tables_of_another_version(
-    database: Database, storage_url: str
+    database: Database, storage_url: str, version: int, mend: str
 ) -> None:
     with database.transaction() as session:
         session.execute(text("DROP VIEW tuner_params"))
-        session.execute(VERSION.update().values(version=2))
+        session.execute(VERSION.update().values(version=version))
 
-    with pytest.raises(InputError, match=r"version 2 of tuner's tables, this tuner needs version"):
-        Database.open(storage_url, create=True)
+    for create in (True, False):
+        with pytest.raises(InputError, match=f"version {version} of tuner's tables.*{mend}"):
+            Database.open(storage_url, create=create)
 
     assert "tuner_params" not in sqlalchemy.inspect(database.engine).get_view_names()

@@ -1,7 +1,9 @@
 """Where studies live: SQLite or Postgres, Optuna's tables and ours beside them."""
 
+from tuner.storage.address import parse_url, shown
 from tuner.storage.budget import extend_study, retry_failed, stop_study
-from tuner.storage.database import Database, shown
+from tuner.storage.copying import Copied, copy_study, open_slots
+from tuner.storage.database import Database
 from tuner.storage.slots import LEASE, Slots
 from tuner.storage.states import (
     agree_on_data,
@@ -19,6 +21,7 @@ from tuner.storage.studies import (
     rename_study,
     study_names,
 )
+from tuner.storage.upgrade import Upgraded, upgrade
 from tuner.storage.values import (
     Claim,
     Ending,
@@ -32,6 +35,7 @@ from tuner.storage.values import (
 
 __all__ = [
     "Database",
+    "parse_url",
     "shown",
     "LEASE",
     "Claim",
@@ -51,6 +55,9 @@ __all__ = [
     "other_versions",
     "retry_failed",
     "stop_study",
+    "Copied",
+    "copy_study",
+    "open_slots",
     "Created",
     "create_study",
     "delete_study",
@@ -58,4 +65,6 @@ __all__ = [
     "find_study",
     "rename_study",
     "study_names",
+    "Upgraded",
+    "upgrade",
 ]

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from optuna.storages._rdb import models
 from optuna.trial import TrialState
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from tuner.domain import Scalar
@@ -21,6 +21,7 @@ from tuner.storage.configuration import (
 from tuner.storage.database import Database
 from tuner.storage.schema import SLOTS
 from tuner.storage.states import end_study, let_go_on
+from tuner.storage.trial_rows import put_attribute
 from tuner.storage.values import StoredStudy
 
 #: User attribute of a failed trial whose slot another trial has got.
@@ -120,7 +121,7 @@ def _open_again(
     session: Session, study: StoredStudy, slot: int, trial_id: int, params: Mapping[str, Scalar]
 ) -> bool:
     """Free the slot of a failed trial; say whether it was still as we saw it."""
-    drawn, facts = models.TrialParamModel, models.TrialUserAttributeModel
+    drawn = models.TrialParamModel
     names = session.scalars(select(drawn.param_name).where(drawn.trial_id == trial_id))
     opened = session.execute(
         update(SLOTS)
@@ -151,7 +152,5 @@ def _open_again(
     if opened is None:
         return False
     # Finished trials cannot be changed through Optuna.
-    session.execute(delete(facts).where(facts.trial_id == trial_id, facts.key == SUPERSEDED))
-    mark = {"trial_id": trial_id, "key": SUPERSEDED, "value_json": json.dumps(True)}
-    session.execute(insert(facts), [mark])
+    put_attribute(session, trial_id, SUPERSEDED, True)
     return True

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, case, exists, or_, select, update
+from sqlalchemy import ColumnElement, FromClause, Row, and_, case, exists, or_, select, update
 from sqlalchemy.orm import Session
 
 from tuner.host import Holder
@@ -18,53 +18,30 @@ class Claiming:
         study: Whose they are.
         holder: The worker.
         lease: Seconds that a slot stays its holder's without a sign of life.
+        watch: What was seen of others' leases.
     """
 
-    def __init__(self, study: StoredStudy, holder: Holder, *, lease: float) -> None:
+    def __init__(self, study: StoredStudy, holder: Holder, *, lease: float, watch: Watch) -> None:
         self.study = study
         self.study_id = study.study_id
         self.holder = holder
         self.lease = lease
-        self.watch = Watch(holder, lease=lease)
+        self._watch = watch
 
     def take(self, session: Session, token: int) -> Any:
         """Give the row of a slot that is ours now; None where there is none to take."""
         return self._take_held(session, token) or self._take_free(session, token)
 
     def _take_held(self, session: Session, token: int) -> Any:
-        expired = SLOTS.c.expires_at < epoch_seconds()
-        rows = session.execute(
-            select(
-                SLOTS.c.slot,
-                SLOTS.c.token,
-                SLOTS.c.worker,
-                SLOTS.c.machine,
-                SLOTS.c.pid,
-                SLOTS.c.pid_started,
-                SLOTS.c.expires_at,
-                case((expired, 1), else_=0).label("expired"),
-            ).where(
-                SLOTS.c.study_id == self.study_id,
-                SLOTS.c.state == "held",
-                or_(expired, SLOTS.c.machine == self.holder.machine),
-            )
-        ).all()
-        held = [
-            HeldSlot(
-                slot=row.slot,
-                token=row.token,
-                holder=Holder(
-                    name=row.worker, machine=row.machine, pid=row.pid, started=row.pid_started
-                ),
-                expires_at=row.expires_at,
-                expired=bool(row.expired),
-            )
-            for row in rows
-        ]
+        statement = select(*held_columns(SLOTS)).where(
+            SLOTS.c.study_id == self.study_id, is_suspect(SLOTS, self.holder)
+        )
+        rows = session.execute(statement).all()
+        held = [held_slot(row) for row in rows]
         for found in held:
             if found.token == token:  # the commit was done although its answer got lost
                 return self._take(session, token, found.slot, SLOTS.c.token == token)
-        for found in self.watch.adoptable(held):
+        for found in self._watch.adoptable(held):
             row = self._take(session, token, found.slot, SLOTS.c.token == found.token)
             if row is not None:
                 return row
@@ -121,3 +98,28 @@ class Claiming:
                 SLOTS.c.micro_batches,
             )
         ).one_or_none()
+
+
+def is_suspect(slots: FromClause, holder: Holder) -> ColumnElement[bool]:
+    """Say of a slot that it is held, and either its lease is over or its holder on our machine."""
+    expired = slots.c.expires_at < epoch_seconds()
+    return and_(slots.c.state == "held", or_(expired, slots.c.machine == holder.machine))
+
+
+def held_columns(slots: FromClause) -> list[ColumnElement[Any]]:
+    """List what `held_slot` reads."""
+    c = slots.c
+    expired = case((c.expires_at < epoch_seconds(), 1), else_=0).label("expired")
+    return [c.slot, c.token, c.worker, c.machine, c.pid, c.pid_started, c.expires_at, expired]
+
+
+def held_slot(row: Row[Any]) -> HeldSlot:
+    """Read the `held_columns` of a slot."""
+    holder = Holder(name=row.worker, machine=row.machine, pid=row.pid, started=row.pid_started)
+    return HeldSlot(
+        slot=row.slot,
+        token=row.token,
+        holder=holder,
+        expires_at=row.expires_at,
+        expired=bool(row.expired),
+    )

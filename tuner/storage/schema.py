@@ -1,36 +1,31 @@
-"""Our tables beside Optuna's, and how all of them come to be, once, however many ask."""
+"""Our tables beside Optuna's."""
 
-import contextlib
-import fcntl
-import os
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-from optuna.storages import RDBStorage
 from optuna.storages._rdb import models
 from sqlalchemy import (
     BigInteger,
     Column,
-    Connection,
     Double,
-    Engine,
     ForeignKey,
     Index,
     Integer,
     MetaData,
+    String,
     Table,
     Text,
-    inspect,
-    text,
+    column,
+    table,
 )
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
 from tuner.storage.dialects import DIALECTS
-from tuner.storage.roles import create_reader
-from tuner.storage.views import create_views
 
+#: Version of Optuna's tables that this tuner was made with; a newer Optuna may bring another one.
+OPTUNA_REVISION = "v3.2.0.a"
+#: Where a database notes it, in one row.
+OPTUNA_VERSION = table("alembic_version", column("version_num", String))
 #: Version of our own tables and of the views; SQL reads it from `VERSION`.
 SCHEMA_VERSION = 4
 
@@ -129,73 +124,3 @@ def _sqlite_clock(_element: Any, _compiler: Any, **_kw: Any) -> str:
 @compiles(epoch_seconds, "postgresql")
 def _postgres_clock(_element: Any, _compiler: Any, **_kw: Any) -> str:
     return DIALECTS["postgresql"].now
-
-
-def is_created(engine: Engine) -> bool:
-    """Say whether our tables are there."""
-    return inspect(engine).has_table(VERSION.name)
-
-
-def create_tables(engine: Engine, url: str, engine_kwargs: dict[str, Any]) -> None:
-    """Create Optuna's tables, ours and the views where they are missing.
-
-    Safe from many processes at once. In tables of another version nothing is added; opening the
-    database says so.
-    """
-    with _one_at_a_time(engine):
-        METADATA.create_all(engine)
-        storage = RDBStorage(url, engine_kwargs=dict(engine_kwargs))  # writes its version rows
-        storage.remove_session()
-        storage.engine.dispose()
-        with engine.begin() as connection:
-            version = connection.execute(VERSION.select()).scalar()
-            if version is None:
-                connection.execute(VERSION.insert().values(version=SCHEMA_VERSION))
-            elif version != SCHEMA_VERSION:
-                return
-            create_views(connection)
-            if engine.dialect.name == "sqlite":
-                _create_triggers(connection)
-            elif version is None:  # once: what an administrator takes away later, stays away
-                create_reader(connection)
-
-
-def _create_triggers(connection: Connection) -> None:
-    """Let our rows follow Optuna's: SQLite enforces no foreign keys unless each client asks."""
-    for table in (CONFIGS, STATES, SLOTS, REFUSALS):
-        connection.execute(
-            text(
-                f"CREATE TRIGGER IF NOT EXISTS {table.name}_follow "  # noqa: S608 - our own names
-                f"AFTER DELETE ON studies BEGIN "
-                f"DELETE FROM {table.name} WHERE study_id = OLD.study_id; END"
-            )
-        )
-    connection.execute(
-        text(
-            f"CREATE TRIGGER IF NOT EXISTS {SLOTS.name}_follow_trials "  # noqa: S608 - our own name
-            f"AFTER DELETE ON trials BEGIN "
-            f"UPDATE {SLOTS.name} SET trial_id = NULL WHERE trial_id = OLD.trial_id; END"
-        )
-    )
-
-
-@contextlib.contextmanager
-def _one_at_a_time(engine: Engine) -> Iterator[None]:
-    """Hold a lock over schema changes, without leaving anything behind."""
-    if engine.dialect.name == "postgresql":
-        key = 7_305_808_869_231_650  # any number nobody else uses
-        with engine.connect() as connection:
-            connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": key})
-            connection.commit()  # the lock is the session's: no idle transaction
-            try:
-                yield
-            finally:
-                connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": key})
-                connection.commit()
-        return
-    folder = os.open(Path(engine.url.database or ".").resolve().parent, os.O_RDONLY)
-    try:
-        fcntl.flock(folder, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(folder)

@@ -13,11 +13,13 @@ from sqlalchemy.orm import Session
 from tuner.domain import point_key
 from tuner.errors import LostSlotError
 from tuner.host import Holder
+from tuner.storage.adoption import Watch
 from tuner.storage.claiming import Claiming
-from tuner.storage.database import Database, translated
+from tuner.storage.database import Database
 from tuner.storage.schema import SLOTS, STATES, epoch_seconds
 from tuner.storage.states import read_standing
 from tuner.storage.trial_rows import end_trial, insert_report, insert_trial, state_of
+from tuner.storage.trouble import translated
 from tuner.storage.values import (
     Claim,
     Ending,
@@ -33,7 +35,7 @@ from tuner.storage.values import (
 LEASE = 60.0
 
 #: What a slot is once it was handed back ...
-_FREE: dict[str, Any] = {
+FREE: dict[str, Any] = {
     "state": "free",
     "worker": None,
     "machine": None,
@@ -63,21 +65,29 @@ class Slots:
         study: Whose they are.
         holder: Who claims.
         lease: Seconds that a slot stays its holder's without a sign of life.
+        watch: What was seen of others' leases already.
     """
 
     def __init__(
-        self, database: Database, study: StoredStudy, *, holder: Holder, lease: float = LEASE
+        self,
+        database: Database,
+        study: StoredStudy,
+        *,
+        holder: Holder,
+        lease: float = LEASE,
+        watch: Watch | None = None,
     ) -> None:
         self.database = database
         self.study = study
         self.study_id = study.study_id
         self.holder = holder
         self.lease = lease
-        self._claiming = Claiming(study, holder, lease=lease)
+        self._watch = watch or Watch(holder, lease=lease)
+        self._claiming = Claiming(study, holder, lease=lease, watch=self._watch)
 
     def database_was_away(self) -> None:
         """Give other workers time to renew what they hold, before any of it is taken over."""
-        self._claiming.watch.forget()
+        self._watch.forget()
         # What a server refused to an old connection, it may allow a new one.
         self.database.engine.dispose()
 
@@ -109,7 +119,7 @@ class Slots:
                     self._change(session, row.slot, trial_id=None)
                 if trial is None and standing.ended is not None:
                     # Its holder died before it had a trial: the study gets no new one.
-                    self._change(session, row.slot, **_FREE)
+                    self._change(session, row.slot, **FREE)
                     continue
                 reports = self._reports(session, row.trial_id) if trial is not None else {}
                 number = int(trial.number) if trial is not None else None
@@ -120,6 +130,7 @@ class Slots:
                 standing=standing,
                 trial_id=row.trial_id if number is not None else None,
                 number=number,
+                was_begun=number is not None,
                 params=json.loads(row.params) if number is not None else {},
                 reports=reports,
                 attempts=row.attempts,
@@ -156,7 +167,7 @@ class Slots:
         Raises:
             LostSlotError: Another worker has the slot, or it is done.
         """
-        changes = {**_FREE, "attempts": claim.attempts, "micro_batches": claim.micro_batches}
+        changes = {**FREE, "attempts": claim.attempts, "micro_batches": claim.micro_batches}
         with self.database.transaction() as session:
             try:
                 self._prove(session, claim, **changes)

@@ -161,7 +161,7 @@ def agree_on_data(database: Database, study: StoredStudy, fingerprint: str) -> N
 
 
 def other_versions(
-    database: Database, study: StoredStudy, versions: Mapping[str, str]
+    database: Database, study: StoredStudy, versions: Mapping[str, str], *, record: bool = True
 ) -> dict[str, tuple[str, str]]:
     """Record the versions that the study began with, or say in what ours differ.
 
@@ -169,6 +169,7 @@ def other_versions(
         database: Where it is.
         study: Which one.
         versions: Package to version, here.
+        record: Whether they become the study's where it has not begun.
 
     Returns:
         Package to its version in the study's first worker and here, where the two differ.
@@ -177,8 +178,9 @@ def other_versions(
         StudyNotFoundError: The study was deleted.
     """
     with database.transaction() as session:
-        known = _agreed(session, study, STATES.c.versions, json.dumps(dict(versions)))
-    theirs: dict[str, str] = json.loads(known or "{}")
+        ours = json.dumps(dict(versions)) if record else None
+        known = _agreed(session, study, STATES.c.versions, ours)
+    theirs: dict[str, str] = json.loads(known) if known else dict(versions)
     return {
         name: (theirs.get(name, "none"), versions.get(name, "none"))
         for name in sorted(theirs.keys() | versions.keys())

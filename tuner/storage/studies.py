@@ -16,9 +16,10 @@ from tuner.config import NAME_PATTERN, StudyConfig, differences
 from tuner.domain import Scalar, point_key
 from tuner.errors import FrozenStudyError, InputError, StudyNotFoundError, suggestion
 from tuner.storage.configuration import Version, lock_study, newest_version, store_version
-from tuner.storage.database import Database, translated
+from tuner.storage.database import Database
 from tuner.storage.schema import CONFIGS, SLOTS, STATES
 from tuner.storage.states import let_go_on
+from tuner.storage.trouble import translated
 from tuner.storage.values import StoredStudy
 
 #: Why a study that goes on again did not, for people.
@@ -175,11 +176,7 @@ def rename_study(database: Database, study: StoredStudy, name: str) -> StoredStu
         InputError: It is no name, or another study has it.
         StudyNotFoundError: Somebody has deleted the study.
     """
-    if not re.fullmatch(NAME_PATTERN, name):
-        raise InputError(
-            f"name: received {name!r}. Expected letters, digits, '.', '_' and '-', "
-            f"the first of them a letter or digit, at most 128."
-        )
+    check_name(name)
     try:
         with database.transaction() as session:
             lock_study(session, study)
@@ -194,6 +191,19 @@ def rename_study(database: Database, study: StoredStudy, name: str) -> StoredStu
             f"`tuner list` shows what is taken."
         ) from error
     return replace(study, config=config)
+
+
+def check_name(name: str) -> None:
+    """See that a study may be called so.
+
+    Raises:
+        InputError: It may not.
+    """
+    if not re.fullmatch(NAME_PATTERN, name):
+        raise InputError(
+            f"name: received {name!r}. Expected letters, digits, '.', '_' and '-', "
+            f"the first of them a letter or digit, at most 128."
+        )
 
 
 def delete_study(database: Database, study: StoredStudy) -> None:

@@ -84,7 +84,7 @@ def insert_report(session: Session, trial_id: int, step: int, value: float) -> b
         "intermediate_value_type": literal(kind, REPORTS.c.intermediate_value_type.type),
     }
     is_running = TRIALS.c.trial_id == trial_id, TRIALS.c.state == TrialState.RUNNING
-    statement = _insert(session, REPORTS).from_select(
+    statement = insert_or_else(session, REPORTS).from_select(
         list(columns), select(*columns.values()).where(*is_running).with_for_update()
     )
     updated = statement.on_conflict_do_update(
@@ -128,6 +128,17 @@ def state_of(session: Session, trial_id: int) -> TrialState | None:
     return session.scalar(select(TRIALS.c.state).where(TRIALS.c.trial_id == trial_id))
 
 
+def put_attribute(session: Session, trial_id: int, key: str, fact: Any) -> None:
+    """Write an attribute of any trial, also of one that has ended, over what is there."""
+    row = {"trial_id": trial_id, "key": key, "value_json": json.dumps(fact)}
+    statement = insert_or_else(session, USER_ATTRIBUTES).values(row)
+    session.execute(
+        statement.on_conflict_do_update(
+            index_elements=["trial_id", "key"], set_={"value_json": row["value_json"]}
+        )
+    )
+
+
 def _insert_attributes(
     session: Session, table: Table, trial_id: int, facts: Iterable[tuple[str, Any]]
 ) -> None:
@@ -136,10 +147,10 @@ def _insert_attributes(
         {"trial_id": trial_id, "key": key, "value_json": json.dumps(fact)} for key, fact in facts
     ]
     if rows:
-        session.execute(_insert(session, table).values(rows).on_conflict_do_nothing())
+        session.execute(insert_or_else(session, table).values(rows).on_conflict_do_nothing())
 
 
-def _insert(session: Session, table: Table) -> Any:
+def insert_or_else(session: Session, table: Table) -> Any:
     """Begin an "insert unless it is there", for which SQL has no word that both databases know."""
     dialect = importlib.import_module(f"sqlalchemy.dialects.{session.get_bind().dialect.name}")
     return dialect.insert(table)

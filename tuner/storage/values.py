@@ -50,6 +50,8 @@ class Claim:
     trial_id: int | None = None
     #: Its number in the study.
     number: int | None = None
+    #: Whether the trial was open when the slot was claimed: somebody has begun it.
+    was_begun: bool = False
     #: All hyperparameters of an open trial, fixed ones included.
     params: Mapping[str, Scalar] = field(default_factory=dict)
     #: Step to value of what the database has of an open trial.

@@ -31,16 +31,59 @@ def rename(study: str, name: str, storage: str | None) -> None:
 @common
 def delete(study: str, yes: bool, artifacts: str | None, storage: str | None) -> None:
     """Delete a study with all its trials and checkpoints."""
-    from tuner.checkpoints import CheckpointStore
     from tuner.cli.studies import artifacts_of, open_study
+    from tuner.mirror import open_store
     from tuner.results import trials as read_trials
     from tuner.storage import delete_study
 
     with open_study(study, storage) as (database, stored):
+        checkpoints = open_store(artifacts_of(database, artifacts), stored.key)
         n_trials = len(read_trials(database, stored))
         name = stored.config.name
         if not yes:
             click.confirm(f"Delete {name!r} and its {n_trials} trials?", abort=True, err=True)
         delete_study(database, stored)
-        CheckpointStore(artifacts_of(database, artifacts), stored.key).remove()
+        checkpoints.remove()
         say(f"Deleted {name!r}.")
+
+
+@click.command()
+@STUDY
+@click.option("--to", required=True, metavar="URL", help="Storage to copy it to.")
+@click.option("--name", metavar="NAME", help="What it is called there. [default: the same]")
+@artifacts_folder
+@click.option("--to-artifacts", metavar="DIR", help="Likewise, for checkpoints there.")
+@common
+def copy(
+    study: str,
+    to: str,
+    name: str | None,
+    artifacts: str | None,
+    to_artifacts: str | None,
+    storage: str | None,
+) -> None:
+    """Copy a study to another storage, to go on there: from SQLite to Postgres, for example.
+
+    All comes along: trials, reports, configurations, what is left of the budget, checkpoints of
+    trials that were begun. The study here stays as it is. Stop it first.
+
+    \b
+    Example:
+      tuner stop imdb
+      tuner copy imdb --to postgresql://tuner@db/tuner
+    """
+    from tuner.cli.moving import copy_to
+
+    copy_to(study, storage, to=to, name=name, artifacts=artifacts, to_artifacts=to_artifacts)
+
+
+@click.command()
+@common
+def upgrade(storage: str | None) -> None:
+    """Bring a database that an older tuner or Optuna made to this version.
+
+    Stop its workers first. Where all is of this version, nothing changes.
+    """
+    from tuner.cli.moving import upgrade_storage
+
+    upgrade_storage(storage)
