@@ -8,10 +8,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optuna
 
+from tuner.checkpoints import Checkpoints, Snapshot
 from tuner.config import StudyConfig
-from tuner.errors import InputError, TrialFailedError
+from tuner.data.sources import read
+from tuner.errors import DataError, InputError, TrialFailedError
 from tuner.worker.messages import Prepare
 from tuner.worker.trainer import Control, Equipment
 
@@ -215,3 +218,95 @@ def telling_its_process(_prepare: Prepare, _control: Control) -> Equipment:
         return 0.5
 
     return Equipment(objective=objective)
+
+
+def telling_its_place(prepare: Prepare, _control: Control) -> Equipment:
+    """Notes what its process was given to train on, and needs 321 MiB for it."""
+
+    def objective(trial: Any) -> float:
+        for name in ("CUDA_VISIBLE_DEVICES", "TF_FORCE_GPU_ALLOW_GROWTH", "OMP_NUM_THREADS"):
+            trial.set_user_attr(name, os.environ[name])
+        trial.set_user_attr("memory_limit_mb", prepare.memory_limit_mb)
+        trial.set_user_attr("peak_memory_mb", 321)
+        return 0.5
+
+    return Equipment(objective=objective)
+
+
+def large_and_slow(_prepare: Prepare, control: Control) -> Equipment:
+    """Reports once, with what it took of the memory, and then trains for ever."""
+
+    def objective(trial: Any) -> float:
+        trial.peak_memory_mb = lambda: 4_567
+        trial.report(0.5, 1)
+        control.stop.wait()
+        return 0.5
+
+    return Equipment(objective=objective)
+
+
+def reading(prepare: Prepare, _control: Control) -> Equipment:
+    """Reads the study's data as the GRU objective does, and nothing else; needs no credentials."""
+    config = StudyConfig.from_json(prepare.config)
+    secrets = [name for name in os.environ if name.startswith("AWS_")]
+    if secrets:
+        raise InputError(f"the trainer sees {secrets}")
+    corpus = read(config.data, seed=config.seed, folder=config.folder)
+    return Equipment(objective=lambda _trial: 1.0, fingerprint=f"{len(corpus.labels)} examples")
+
+
+def counting(_prepare: Prepare, control: Control) -> Equipment:
+    """Adds up 40 batches in two seconds, with checkpoints, and goes on from the newest one."""
+
+    def objective(trial: Any) -> float:
+        checkpoints = Checkpoints(
+            Path(trial.order.checkpoints),
+            identity={"params": str(sorted(trial.order.params.items()))},
+            on_write=lambda _: trial.saved(),
+        )
+        snapshot = checkpoints.newest()
+        done, total = (snapshot.n_batches, snapshot.arrays["total"][0]) if snapshot else (0, 0.0)
+        if snapshot is not None:
+            trial.resumed(snapshot.n_batches, snapshot.seconds)
+        for batch in range(done + 1, 41):
+            is_stopped = control.stop.wait(0.05)
+            if not is_stopped:
+                total = 0.9 * total + math.sqrt(batch)
+            if control.keep.is_set() if is_stopped else batch % 4 == 0:
+                checkpoints.write(
+                    Snapshot(
+                        n_batches=batch - is_stopped,
+                        seconds=0.05 * batch,
+                        reports=(),
+                        best_step=None,
+                        arrays={"total": (np.array(total),)},
+                    )
+                )
+            if is_stopped:
+                return math.nan
+        trial.set_user_attr("resumed_batches", done)
+        return float(total)
+
+    return Equipment(objective=objective)
+
+
+def following_its_data(prepare: Prepare, control: Control) -> Equipment:
+    """Reads its data, which identifies itself, and tells it; it may hold a bug, or patience."""
+    config = StudyConfig.from_json(prepare.config)
+    path = Path(config.data.source)
+    if not path.is_file():
+        raise DataError(f"{path}: no such file")
+    data = path.read_text()
+
+    def objective(trial: Any) -> float:
+        config.space.suggest(trial)
+        trial.set_user_attr("data", data)
+        if data == "a bug":
+            raise ZeroDivisionError(data)
+        for step in range(1, 1000 if data == "patience" else 3):
+            trial.report(0.5, step)
+            if control.stop.wait(0.1):
+                return math.nan
+        return 0.5
+
+    return Equipment(objective=objective, fingerprint=data)

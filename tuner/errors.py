@@ -32,6 +32,10 @@ class StudyNotFoundError(InputError):
     """No study of that name is stored where we looked."""
 
 
+class EmptyStorageError(InputError):
+    """There is no database where we looked, or it holds none of our tables: no study came yet."""
+
+
 class FrozenStudyError(InputError):
     """A stored study was asked to become another study under the same name."""
 
@@ -54,6 +58,10 @@ class LostSlotError(TunerError):
 
 class TrainerError(TunerError):
     """The trainer process ended or answered in a way that it never should."""
+
+
+class StudyStoppedError(TrainerError):
+    """Different trials of the study fail in the same way: it was stopped for all workers."""
 
 
 class TrialFailedError(TunerError):

@@ -28,7 +28,8 @@ from tuner.storage import (
     stop_study,
 )
 from tuner.storage.schema import STATES
-from tuner.worker.worker import InterruptedWorkerError, Worker, WorkerOptions
+from tuner.worker.interruption import InterruptedWorkerError
+from tuner.worker.worker import Worker, WorkerOptions
 
 #: A limit that is over after two seconds of work.
 TWO_SECONDS = "budget.hours=0.0006"
@@ -467,7 +468,7 @@ def test_time_in_which_nobody_works_does_not_count(database: Database, toy: Stud
             study,
             "sleeping",
             lease=lease,
-            meanwhile=lambda worker: worker.interrupt(signal.SIGTERM),
+            meanwhile=lambda worker: worker.interruption.request(signal.SIGTERM),
         )
     spent = progress(database, study).spent_hours
 

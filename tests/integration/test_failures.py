@@ -62,7 +62,7 @@ def test_a_frozen_trainer_is_replaced_and_the_trial_goes_on(
 def _interrupt_when_replaced(worker: Worker, frozen: list[int]) -> None:
     while not frozen or {trainer.pid for trainer in trainers()} <= set(frozen):
         time.sleep(0.05)
-    worker.interrupt(signal.SIGTERM)
+    worker.interruption.request(signal.SIGTERM)
 
 
 def test_out_of_memory_is_answered_by_smaller_parts_of_a_batch_then_by_a_constraint(

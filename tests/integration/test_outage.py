@@ -68,7 +68,7 @@ def _work(url: str, log: Path, patience: float, lock_timeout: float) -> None:
     with Database.open(url, lock_timeout=lock_timeout) as database:
         study = find_study(database, "toy")
         worker = Worker(database, study, options=options, environment=os.environ)
-        worker.handle_signals(end_process=os._exit)
+        worker.interruption.handle_signals(end_process=os._exit)
         try:
             worker.run()
         except TunerError as error:

@@ -19,8 +19,8 @@ from tests.workers import make_worker
 from tuner.errors import DataError, InputError, TrainerError
 from tuner.results import best_trials, progress, show_trial, trials
 from tuner.storage import Database, agree_on_data, create_study, enqueue, find_study
+from tuner.worker.interruption import InterruptedWorkerError
 from tuner.worker.process import trainer_environment
-from tuner.worker.worker import InterruptedWorkerError
 
 
 def test_a_worker_runs_the_whole_budget_and_each_trial_says_where(
@@ -160,7 +160,7 @@ def test_an_interrupted_worker_hands_its_trial_back_at_once(
         while not progress(database, study).running:
             time.sleep(0.05)
         time.sleep(0.3)
-        worker.interrupt(signal.SIGTERM)
+        worker.interruption.request(signal.SIGTERM)
 
     thread = threading.Thread(target=interrupt_when_it_trains)
     thread.start()
@@ -279,8 +279,9 @@ def test_a_trainer_sees_no_credentials_and_no_gpu_it_was_not_given() -> None:
     inside = trainer_environment(outside, threads=2)
 
     assert "hidden" not in str(inside)
-    assert inside["CUDA_VISIBLE_DEVICES"] == "3"
+    assert inside["CUDA_VISIBLE_DEVICES"] == "-1"
     assert inside["OMP_NUM_THREADS"] == "2"
+    assert trainer_environment(outside, threads=2, gpu="GPU-1")["CUDA_VISIBLE_DEVICES"] == "GPU-1"
 
 
 @pytest.mark.parametrize("trainer", ["running", "frozen"])

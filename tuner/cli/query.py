@@ -7,7 +7,14 @@ import tomllib
 
 import click
 
-from tuner.cli.words import best_line, end_of, headline, number
+from tuner.cli.words import (
+    best_line,
+    end_of,
+    headline,
+    number,
+    refusal_lines,
+    refused_mark,
+)
 from tuner.domain import Point
 from tuner.errors import InputError
 from tuner.results import best_trials, progress, show_trial, trials
@@ -22,7 +29,7 @@ def print_studies(database: Database, form: str) -> None:
         if form == "json":
             click.echo(json.dumps(now.to_json()))
         else:
-            click.echo(f"{headline(now)}; {best_line(now)}")
+            click.echo(f"{headline(now)}; {best_line(now)}{refused_mark(now)}")
 
 
 def print_status(database: Database, study: StoredStudy, form: str) -> None:
@@ -35,6 +42,8 @@ def print_status(database: Database, study: StoredStudy, form: str) -> None:
     if now.ended is not None:
         click.echo(f"why: {end_of(now)}")
     click.echo(best_line(now))
+    for line in refusal_lines(now):
+        click.echo(line)
     if now.per_hour is not None:
         click.echo(f"rate: {now.per_hour:.1f} trials an hour")
     if now.running:

@@ -8,7 +8,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from tuner.cli.words import best_line, duration, headline, number
+from tuner.cli.words import best_line, duration, headline, number, refusal_lines
 from tuner.domain import Fixed
 from tuner.metrics import STEPS_PER_EPOCH
 from tuner.results import Progress, TrialDetails, TrialRow
@@ -69,6 +69,7 @@ def progress_view(study: StoredStudy, progress: Progress) -> RenderableType:
     bar.add_row(ProgressBar(total=progress.slots.total, completed=progress.slots.done, width=60))
     parts: list[RenderableType] = [Text(headline(progress), style="bold"), bar]
     parts.append(Text(best_line(progress), style="green"))
+    parts += [Text(line, style="yellow") for line in refusal_lines(progress)]
     if progress.running:
         parts += [Text(""), running_table(study, progress)]
     elif progress.slots.done < progress.slots.total:

@@ -52,3 +52,21 @@ def best_line(progress: Progress) -> str:
     if progress.best is None or progress.best.value is None:
         return f"best {progress.metric}: none yet"
     return f"best {progress.metric}: {progress.best.value:.4f} (trial {progress.best.number})"
+
+
+def refusal_lines(progress: Progress) -> list[str]:
+    """Say in one line for each machine why its standing workers do not serve a study."""
+    return [
+        f"not served on {refusal.host} ({duration(refusal.seconds_ago)} ago): "
+        f"{refusal.reason.strip().splitlines()[0]}"
+        for refusal in progress.refusals
+    ]
+
+
+def refused_mark(progress: Progress) -> str:
+    """Say after a study's line that nobody is at it who could be; nothing where that is not so."""
+    if progress.is_over or progress.slots.held or not progress.refusals:
+        return ""
+    hosts = ", ".join(refusal.host for refusal in progress.refusals[:3])
+    more = "" if len(progress.refusals) <= 3 else f" and {len(progress.refusals) - 3} more"
+    return f"; not served on {hosts}{more}, see `tuner status {progress.name}`"

@@ -30,6 +30,7 @@ from tuner.errors import InputError, NoUsableTrialError
 from tuner.results.values import Progress, State, TrialDetails, TrialRow
 from tuner.storage import Database, StoredStudy
 from tuner.storage.budget import SUPERSEDED
+from tuner.storage.refusals import read_refusals
 from tuner.storage.schema import CONSTRAINT, SLOTS, STATES, epoch_seconds
 from tuner.storage.slots import count_slots
 
@@ -205,6 +206,7 @@ def progress(database: Database, study: StoredStudy) -> Progress:
         spans = session.execute(latest).all()
         rows = session.execute(running.order_by(models.TrialModel.number)).all()
         best = _best(session, study, 1)
+        refusals = read_refusals(session, study.study_id)
     per_hour = eta = None
     if spans and slots.held:
         seconds = sum((ended - started).total_seconds() for started, ended in spans) / len(spans)
@@ -223,6 +225,7 @@ def progress(database: Database, study: StoredStudy) -> Progress:
         message=(stands.message or "") if stands else "",
         hours=study.config.budget.hours,
         spent_hours=stands.spent_seconds / 3600 if stands and study.config.budget.hours else None,
+        refusals=refusals,
     )
 
 

@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Literal
 
 from tuner.domain import Scalar
 from tuner.storage import SlotCounts
+from tuner.storage.refusals import Refusal
 
 State = Literal["running", "complete", "pruned", "failed", "waiting"]
 
@@ -115,6 +116,8 @@ class Progress:
     hours: float | None
     #: Time that it took, in hours; None where nobody counts.
     spent_hours: float | None
+    #: Machines whose standing workers cannot serve it.
+    refusals: tuple[Refusal, ...]
 
     @property
     def is_over(self) -> bool:
@@ -142,6 +145,7 @@ class Progress:
             "message": self.message,
             "hours": self.hours,
             "spent_hours": self.spent_hours,
+            "refusals": [asdict(refusal) for refusal in self.refusals],
         }
 
 

@@ -21,7 +21,7 @@ class TrainerKeeper:
 
     Args:
         objective: ``module:function`` that makes the objective.
-        prepare: The study, for each new trainer.
+        prepare: Gives what each new trainer is told first: the study, with its data at hand.
         environment: The worker's environment, to choose the trainer's from.
         wake: A descriptor that becomes readable when waiting should end early.
         check: Called while waiting; may raise.
@@ -31,7 +31,7 @@ class TrainerKeeper:
     def __init__(
         self,
         objective: str,
-        prepare: Prepare,
+        prepare: Callable[[], Prepare],
         *,
         environment: Mapping[str, str],
         wake: int,
@@ -75,7 +75,7 @@ class TrainerKeeper:
 
     def _start(self) -> TrainerProcess:
         self._trainer = TrainerProcess(
-            self._objective, self._prepare, environment=self._environment, wake=self._wake
+            self._objective, self._prepare(), environment=self._environment, wake=self._wake
         )
         self._n_trials = 0
         self.memory.start(self._trainer.pid)

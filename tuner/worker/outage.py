@@ -1,12 +1,12 @@
 """A database that is away: how long already, when to ask again, when to give up."""
 
 import logging
-import random
 import time
 from collections.abc import Callable
 from typing import TypeVar
 
 from tuner.errors import StorageUnavailableError
+from tuner.worker.pauses import Pauses
 
 log = logging.getLogger(__name__)
 
@@ -37,11 +37,10 @@ class Outage:
         pause: Callable[[float], None],
     ) -> None:
         self._patience = patience
-        self._longest = LONGEST_PAUSE * lease
+        self._pauses = Pauses(first=FIRST_PAUSE, longest=LONGEST_PAUSE * lease)
         self._when_lost = when_lost
         self._wait = pause
         self._since: float | None = None
-        self._pause = 0.0
         self._next = 0.0
 
     @property
@@ -63,16 +62,15 @@ class Outage:
         now = time.monotonic()
         self._when_lost()
         if self._since is None:
-            self._since, self._pause = now, min(FIRST_PAUSE, self._longest)
+            self._since = now
+            self._pauses.restart()
             log.warning("%s Waiting up to %.0f min for it.", error, self._patience / 60)
         if now - self._since >= self._patience:
             raise StorageUnavailableError(
                 f"{error} It has been away for {now - self._since:.0f} s, which is as long as "
                 f"this worker waits. Start it again when the database is back."
             ) from error
-        # Jitter, so that many workers do not come back at the same moment.
-        self._next = now + self._pause * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
-        self._pause = min(2 * self._pause, self._longest)
+        self._next = now + self._pauses.next()
 
     def succeeded(self) -> None:
         """Note that the database answered."""

@@ -78,9 +78,15 @@ def gru_objective(prepare: Prepare, control: Control) -> Equipment:
         prepare: The study, and what this process may use.
         control: Ends a running training at its next batch.
     """
-    from tuner.device import configure  # TensorFlow loads here, in the trainer alone
+    from tuner.device import PeakMemory, configure  # TensorFlow loads here, in the trainer alone
 
-    device = configure(threads=prepare.threads)
+    device = configure(
+        threads=prepare.threads,
+        gpu=prepare.gpu,
+        memory_limit_mb=prepare.memory_limit_mb,
+        require_gpu=prepare.require_gpu,
+    )
+    peak = PeakMemory(device)
 
     from tuner.objective import Objective
 
@@ -101,12 +107,17 @@ def gru_objective(prepare: Prepare, control: Control) -> Equipment:
                 on_resume=lambda snapshot: trial.resumed(snapshot.n_batches, snapshot.seconds),
             )
             checkpoints.keep_when_stopped = control.keep
-        return objective.train(
-            trial,
-            checkpoints=checkpoints,
-            micro_batches=order.micro_batches,
-            callbacks=[_follow(trial, control)],
-        )
+        peak.restart()
+        trial.peak_memory_mb = peak.read_mb  # a pruned trial is closed with its last report
+        try:
+            return objective.train(
+                trial,
+                checkpoints=checkpoints,
+                micro_batches=order.micro_batches,
+                callbacks=[_follow(trial, control)],
+            )
+        finally:
+            trial.set_user_attr("peak_memory_mb", peak.read_mb())
 
     return Equipment(
         objective=train,

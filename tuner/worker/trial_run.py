@@ -1,14 +1,15 @@
 """One claim from its open trial to an end: trained and closed, or given back for another go."""
 
 import logging
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from optuna.trial import TrialState
 
-from tuner.checkpoints import CheckpointStore
-from tuner.errors import LostSlotError, StorageUnavailableError, TrainerError
+from tuner.checkpoint_store import CheckpointStore
+from tuner.errors import LostSlotError, StorageUnavailableError, StudyStoppedError
 from tuner.metrics import STEPS_PER_EPOCH
 from tuner.storage import (
     Claim,
@@ -38,8 +39,10 @@ MICRO_BATCHES_FACTOR = 4
 MAX_MICRO_BATCHES = 16
 #: Seconds that a trainer has to stop a training before it is replaced ...
 STOP_SECONDS = 30.0
-#: ... and when the worker itself has to end: a checkpoint is written meanwhile.
+#: ... and when the worker itself has to end: a checkpoint is written meanwhile, and copied.
 HAND_BACK_SECONDS = 7.0
+#: Seconds to wait for checkpoints from an object store before a training begins without them.
+BRING_SECONDS = 300.0
 
 
 class TrialRun:
@@ -86,6 +89,7 @@ class TrialRun:
         self._checkpoint_seconds = checkpoint_seconds
         self._hang_seconds = hang_seconds
         self._check = check
+        self._peak_memory_mb: int | None = None
         self._talk: Conversation | None = None
         self._is_closed = False
         self._delivery = Delivery(slots, claim, self._config, outage, self._facts)
@@ -98,7 +102,7 @@ class TrialRun:
         Raises:
             LostSlotError: Another worker has the slot.
             TrialEndedOutsideError: Somebody else finished the trial.
-            TrainerError: The study was stopped: its trials fail all in the same way.
+            StudyStoppedError: Its trials fail all in the same way.
             StorageUnavailableError: The database was away for too long.
         """
         claim = self._claim
@@ -112,6 +116,8 @@ class TrialRun:
             " again" if claim.reports else "",
             " ".join(f"{name}={value}" for name, value in shown.items() if value is not None),
         )
+        if self._store is not None and claim.was_begun:
+            self._bring_checkpoints(self._store)
         folder = self._store.folder(claim.slot, claim.token) if self._store else None
         order = Train(
             token=claim.token,
@@ -132,6 +138,20 @@ class TrialRun:
             if self._is_closed and self._store is not None:
                 self._store.forget(claim.slot)
 
+    def _bring_checkpoints(self, store: CheckpointStore) -> None:
+        """Wait until earlier holders' checkpoints are here; the lease goes on."""
+        store.bring(self._claim.slot)
+        deadline = time.monotonic() + BRING_SECONDS
+        while not store.settle(min(1.0, self._delivery.seconds_to_wait)):
+            self._check()
+            self._delivery.work()
+            if time.monotonic() > deadline:
+                log.warning(
+                    "trial %s: no checkpoints after %.0f s; it begins without them",
+                    *(self._claim.number, BRING_SECONDS),
+                )
+                return
+
     def _follow(self, talk: Conversation) -> None:
         delivery = self._delivery
         while True:
@@ -139,12 +159,15 @@ class TrialRun:
             self._check()
             self._keeper.memory.sample()
             match message:
-                case Reported(step=step, value=value):
+                case Reported(step=step, value=value, peak_memory_mb=peak):
+                    self._peak_memory_mb = peak
                     delivery.add(step, value)
                 case Resumed(n_batches=n_batches):
                     log.info("trial %s goes on after %d batches", self._claim.number, n_batches)
                 case Saved():
                     delivery.progressed = True
+                    if self._store is not None:
+                        self._store.saved(self._claim.slot, self._claim.token)
                 case Finished() | Failed():
                     if not self._is_pruned():
                         self._after_training(message)
@@ -183,6 +206,7 @@ class TrialRun:
 
     def hand_back(self) -> None:
         """Leave a checkpoint and the slot to whoever goes on; never raises for the database."""
+        deadline = time.monotonic() + HAND_BACK_SECONDS
         try:
             if self._talk is not None and not self._talk.stop(
                 keep=True, patience=HAND_BACK_SECONDS, check=lambda: None
@@ -194,7 +218,16 @@ class TrialRun:
                 self._talk.end()
         except TrainerDiedError as error:
             log.warning("%s", error)
+        store = self._store if self._talk is not None else None
+        if store is not None:
+            store.saved(self._claim.slot, self._claim.token)
         self._keeper.end()
+        if store is not None and not store.settle(deadline - time.monotonic()):
+            log.warning(
+                "trial %s: its last checkpoint is not in the object store after %.0f s; another "
+                "machine goes on from an older one",
+                *(self._claim.number, HAND_BACK_SECONDS),
+            )
         try:
             self._slots.release(self._claim)
         except LostSlotError as error:
@@ -204,6 +237,7 @@ class TrialRun:
 
     def _after_training(self, message: Finished | Failed) -> None:
         facts = dict(message.attributes)
+        self._peak_memory_mb = facts.pop("peak_memory_mb", self._peak_memory_mb)
         match message:
             case Finished(value=value) if value is not None:
                 log.info("trial %s: %s %.4f", self._claim.number, self._config.metric, value)
@@ -287,7 +321,7 @@ class TrialRun:
             self._outage.bridge(
                 lambda: end_study(self._database, self._study, reason="bug", message=why)
             )
-            raise TrainerError(why)
+            raise StudyStoppedError(why)
 
     def _last_value(self) -> float | None:
         return self._delivery.last[1] if self._delivery.last else None
@@ -313,4 +347,7 @@ class TrialRun:
 
     def _facts(self) -> dict[str, Any]:
         seconds = self._talk.seconds if self._talk is not None else 0.0
-        return {**self._where, "seconds": round(seconds, 3)}
+        facts = {**self._where, "seconds": round(seconds, 3)}
+        if self._peak_memory_mb is not None:
+            facts["peak_memory_mb"] = self._peak_memory_mb
+        return facts

@@ -1,29 +1,25 @@
 """The only loop that runs trials: claim a slot, open its trial, have it trained, close it."""
 
-import contextlib
 import logging
-import os
-import random
 import secrets
-import select
-import signal
 import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
-from tuner.checkpoints import CheckpointStore
+from tuner.bucket import Bucket
+from tuner.data.download import localized
 from tuner.errors import (
     InputError,
     LostSlotError,
     StudyNotFoundError,
-    TrainerError,
-    TunerError,
+    StudyStoppedError,
 )
 from tuner.host import this_process, versions
+from tuner.mirror import open_store
+from tuner.places import Gpu
 from tuner.storage import (
     LEASE,
     Claim,
@@ -36,11 +32,15 @@ from tuner.storage import (
     agree_on_data,
     other_versions,
 )
+from tuner.storage.adoption import Watch
 from tuner.storage.history import History
+from tuner.storage.openings import Opening, read_opening
 from tuner.strategy import propose
+from tuner.worker.interruption import Interruption
 from tuner.worker.keeper import TrainerKeeper
 from tuner.worker.messages import Prepare, Ready
 from tuner.worker.outage import Outage
+from tuner.worker.pauses import Pauses
 from tuner.worker.process import TrainerProcess
 from tuner.worker.trial_run import TrialRun
 
@@ -49,19 +49,13 @@ log = logging.getLogger(__name__)
 #: Makes the objective that trains Keras GRUs.
 GRU_OBJECTIVE = "tuner.worker.trainer:gru_objective"
 
-#: Seconds between looks for a slot while others hold all that are left.
-IDLE_SECONDS = 2.0
-#: Seconds after a signal at which the worker ends, whatever it waits for.
-LAST_SECONDS = 9.0
-
-
-class InterruptedWorkerError(TunerError):
-    """A signal ended the worker; its trial was handed back."""
-
-    def __init__(self, signal_number: int) -> None:
-        name = signal.Signals(signal_number).name
-        super().__init__(f"Stopped by {name}; a trial that ran was handed back.")
-        self.exit_code = 128 + signal_number
+#: Seconds until a worker looks again for a slot while others hold all that are left; each further
+#: pause is longer by a factor ...
+IDLE_SECONDS, IDLE_FACTOR = 2.0, 1.5
+#: ... up to this share of a lease: with it, a dead worker's slot is found within two leases.
+IDLE_SHARE = 1 / 6
+#: Seconds to wait for an object store at the end.
+CLOSE_SECONDS = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,12 +64,18 @@ class WorkerOptions:
 
     #: Threads for the training.
     threads: int
+    #: GPU to train on; None for none: then the trainer sees none.
+    gpu: Gpu | None = None
+    #: MiB of it that the trainer may take; None for as much as it needs.
+    memory_limit_mb: int | None = None
+    #: Whether to refuse to train on the processor where TensorFlow does not find the GPU.
+    require_gpu: bool = False
     #: ``module:function`` that makes the objective from a `Prepare` and a stop event.
     objective: str = GRU_OBJECTIVE
     #: Folder in which relative data paths are looked up first.
     data_root: Path | None = None
-    #: Folder for checkpoints, best shared by all workers; None for none.
-    artifacts: Path | None = None
+    #: Folder for checkpoints, best shared by all workers, or in an object store; None for none.
+    artifacts: Path | Bucket | None = None
     #: Time from one checkpoint of a training to the next.
     checkpoint_seconds: float = 30.0
     #: Seconds that a slot stays ours without a sign of life.
@@ -86,6 +86,16 @@ class WorkerOptions:
     hang_seconds: float = 300.0
     #: Whether to refuse a study that began with other versions of the packages.
     same_versions: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Turn:
+    """What a worker that serves many studies wants of its time at one of them."""
+
+    #: Called when a trainer is ready: the study can be served here.
+    begins: Callable[[], None]
+    #: Asked after each trial whether another one may follow.
+    goes_on: Callable[[], bool]
 
 
 class Worker:
@@ -100,6 +110,8 @@ class Worker:
         study: The study.
         options: How to work.
         environment: What the trainer's environment is chosen from.
+        interruption: Whether this process has been asked to end.
+        watch: What was seen of others' leases already.
     """
 
     def __init__(
@@ -109,6 +121,8 @@ class Worker:
         *,
         options: WorkerOptions,
         environment: Mapping[str, str],
+        interruption: Interruption | None = None,
+        watch: Watch | None = None,
     ) -> None:
         self.database = database
         self.study = study
@@ -116,81 +130,62 @@ class Worker:
         self.options = options
         self.environment = environment
         self.holder = this_process()
-        self.slots = Slots(database, study, holder=self.holder, lease=options.lease)
+        self.interruption = interruption or Interruption()
+        self._watch = watch or Watch(self.holder, lease=options.lease)
+        self.slots = Slots(
+            database, study, holder=self.holder, lease=options.lease, watch=self._watch
+        )
         self._history = History(database, study.study_id)
-        self.store = CheckpointStore(options.artifacts, study.key) if options.artifacts else None
+        self.store = open_store(options.artifacts, study.key) if options.artifacts else None
         self._outage = Outage(
             patience=options.patience,
             lease=options.lease,
             when_lost=self.slots.database_was_away,
-            pause=self._pause,
+            pause=self.interruption.pause,
         )
         self._device = ""
-        self._signal: int | None = None
-        self._wake_reads, self._wake_writes = os.pipe()
-        os.set_blocking(self._wake_reads, False)
+        self._turn: Turn | None = None
         self._keeper = TrainerKeeper(
             options.objective,
-            Prepare(
-                config=self.config.to_json(),
-                data_root=str(options.data_root) if options.data_root else None,
-                threads=options.threads,
-            ),
+            self._prepare,
             environment=environment,
-            wake=self._wake_reads,
-            check=self._check_signal,
+            wake=self.interruption.wake,
+            check=self.interruption.check,
             when_ready=self._meet_trainer,
         )
 
-    # --- from outside --------------------------------------------------------------------------
-
-    def interrupt(self, signal_number: int) -> None:
-        """End the worker soon, from a signal handler or another thread."""
-        self._signal = signal_number
-        os.write(self._wake_writes, b"!")
-
-    def handle_signals(self, end_process: Callable[[int], None]) -> None:
-        """Let SIGINT and SIGTERM hand the trial back.
-
-        Args:
-            end_process: Called with an exit code at the second signal, when somebody does not
-                want to wait, and when handing back takes too long: the lease ends by itself then.
-        """
-
-        def handler(number: int, _frame: FrameType | None) -> None:
-            if self._signal is not None:
-                end_process(128 + number)
-            signal.setitimer(signal.ITIMER_REAL, LAST_SECONDS)
-            self.interrupt(number)
-
-        signal.signal(signal.SIGALRM, lambda *_: end_process(128 + (self._signal or 0)))
-        signal.signal(signal.SIGINT, handler)
-        signal.signal(signal.SIGTERM, handler)
-
     # --- the loop --------------------------------------------------------------------------------
 
-    def run(self) -> None:
-        """Work until the study is over.
+    def run(self, turn: Turn | None = None) -> None:
+        """Work until the study is over, or for a turn.
+
+        Args:
+            turn: Of a worker that serves other studies too; it also ends where others hold all
+                slots that are left.
 
         Raises:
             InterruptedWorkerError: A signal came; the trial was handed back.
             InputError: The study cannot be trained here, or was deleted.
             StorageUnavailableError: The database was away for too long.
-            TrainerError: Trainings fail in a way that more trials would not mend.
+            StudyStoppedError: Different trials fail in the same way, here or elsewhere.
+            TrainerError: Trainers end before they are ready.
         """
+        self._turn = turn
         try:
             self._outage.bridge(self._compare_versions)
             self._sweep()
             while self._keeper.has_trainer or not self._outage.bridge(self.slots.is_over):
-                self._check_signal()
+                self.interruption.check()
                 # A lease begins when a trial can: preparing the data may take minutes.
                 trainer = self._keeper.ready()
-                if not self._run_one(trainer) and self._is_over_or_wait():
+                if not self._goes_on(had_slot=self._run_one(trainer)):
                     break
             self._sweep()
             self._say_why_over()
         finally:
             self._keeper.end()
+            if self.store is not None:
+                self.store.close(CLOSE_SECONDS)
 
     def _run_one(self, trainer: TrainerProcess) -> bool:
         """Claim a slot and have it trained; say whether there was one."""
@@ -212,8 +207,7 @@ class Worker:
         except StudyNotFoundError:
             raise  # nothing is there that a slot could be handed back to
         except BaseException:
-            with contextlib.suppress(BlockingIOError):
-                os.read(self._wake_reads, 4096)  # what woke us is known
+            self.interruption.quiet()
             (run or self._trial_run(claim)).hand_back()
             raise
         return True
@@ -230,7 +224,7 @@ class Worker:
             facts=self._facts(),
             checkpoint_seconds=self.options.checkpoint_seconds,
             hang_seconds=self.options.hang_seconds,
-            check=self._check_signal,
+            check=self.interruption.check,
         )
 
     def _open(self, claim: Claim) -> Claim:
@@ -242,11 +236,29 @@ class Worker:
             except PointTakenError:  # another worker was faster: look again
                 continue
 
-    def _is_over_or_wait(self) -> bool:
-        if self._outage.bridge(self.slots.is_over):
-            return True
-        self._pause(min(IDLE_SECONDS, self.options.lease / 10) * (0.5 + random.random()))  # noqa: S311 - jitter
+    def _goes_on(self, *, had_slot: bool) -> bool:
+        if self._turn is not None:
+            return had_slot and self._turn.goes_on()
+        return had_slot or self._wait_for_slot()
+
+    def _wait_for_slot(self) -> bool:
+        """Wait while others hold all slots that are left; False where none is left."""
+        lease = self.options.lease
+        pauses = Pauses(
+            first=min(IDLE_SECONDS, lease / 10), longest=IDLE_SHARE * lease, factor=IDLE_FACTOR
+        )
+        opening = self._look()
+        while opening is not None:
+            if opening.has_silent_holder:
+                pauses.restart()  # to take the slot over as soon as that is allowed
+            self.interruption.pause(pauses.next())
+            opening = self._look()
+            if opening is not None and opening.has_something(self._watch):
+                return True
         return False
+
+    def _look(self) -> Opening | None:
+        return self._outage.bridge(lambda: read_opening(self.database, self.study, self.holder))
 
     def _propose(self, claim: Claim) -> Proposal:
         finite = self.config.space.size() is not None
@@ -279,12 +291,26 @@ class Worker:
             )
         log.warning("The study began with other versions, values may differ: %s", listed)
 
+    def _prepare(self) -> Prepare:
+        """Give what a new trainer is told first; it has no credentials to fetch data with."""
+        options = self.options
+        return Prepare(
+            config=localized(self.config, self.interruption.check).to_json(),
+            data_root=str(options.data_root) if options.data_root else None,
+            threads=options.threads,
+            gpu=options.gpu.uuid if options.gpu else "",
+            memory_limit_mb=options.memory_limit_mb,
+            require_gpu=options.require_gpu,
+        )
+
     def _meet_trainer(self, ready: Ready) -> None:
         for note in ready.notes:
             log.warning("%s", note)
         if ready.fingerprint:
             self._outage.bridge(lambda: agree_on_data(self.database, self.study, ready.fingerprint))
         self._device = ready.device
+        if self._turn is not None:
+            self._turn.begins()
 
     def _sweep(self) -> None:
         """Remove checkpoints that nobody needs, also those of workers that were killed."""
@@ -294,7 +320,7 @@ class Worker:
     def _say_why_over(self) -> None:
         standing = self._outage.bridge(self.slots.standing)
         if standing.ended == "bug":
-            raise TrainerError(standing.message)
+            raise StudyStoppedError(standing.message)
         if standing.ended is not None:
             log.info("the study ended before its budget: %s", standing.message)
 
@@ -308,13 +334,3 @@ class Worker:
             "threads": self.options.threads,
             "versions": ", ".join(f"{name} {version}" for name, version in versions().items()),
         }
-
-    # --- waiting -------------------------------------------------------------------------------
-
-    def _check_signal(self) -> None:
-        if self._signal is not None:
-            raise InterruptedWorkerError(self._signal)
-
-    def _pause(self, seconds: float) -> None:
-        select.select([self._wake_reads], [], [], seconds)
-        self._check_signal()

@@ -67,7 +67,7 @@ def work(member: Member) -> None:
                 )
             study = find_study(database, member.study)
             worker = Worker(database, study, options=options, environment=environment)
-            worker.handle_signals(end_process=os._exit)
+            worker.interruption.handle_signals(end_process=os._exit)
             (member.ready / str(os.getpid())).touch()
             worker.run()
     except TunerError as error:
