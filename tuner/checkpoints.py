@@ -7,12 +7,11 @@ import json
 import logging
 import os
 import re
-import shutil
 import struct
 import threading
 import zipfile
 import zlib
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -24,11 +23,9 @@ Array = npt.NDArray[Any]
 
 #: Checkpoints of one training that are kept: the newest, and one in case that is damaged.
 N_KEPT = 2
-#: Times that a folder is removed while another process still puts files into it.
-N_ATTEMPTS = 3
 _HEADER = "header"
-_NAME = re.compile(r"(\d{10})-([0-9a-f]{64})\.ckpt")
-_SLOT = re.compile(r"slot-(\d{6,})")
+#: Name of a checkpoint: batches trained, and the SHA-256 of its content.
+FILE_NAME = re.compile(r"(\d{10})-([0-9a-f]{64})\.ckpt")
 #: What reading a file raises that is torn, is none of ours, or was made to do harm.
 _UNREADABLE = (
     OSError,
@@ -159,7 +156,9 @@ class Checkpoints:
         Returns:
             The first that is undamaged and has this training's identity; None without such a one.
         """
-        found = ((_NAME.fullmatch(path.name), path) for path in self.folder.parent.glob("*/*.ckpt"))
+        found = (
+            (FILE_NAME.fullmatch(path.name), path) for path in self.folder.parent.glob("*/*.ckpt")
+        )
         named = [(int(match[1]), match[2], path) for match, path in found if match]
         for n_batches, checksum, path in sorted(named, reverse=True):
             try:
@@ -181,71 +180,6 @@ class Checkpoints:
             )
             _log.warning("Checkpoint %s is skipped: other %s", path, ", ".join(names))
         return None
-
-
-class CheckpointStore:
-    """The folders of a study's checkpoints; the disk's errors are logged and never raised.
-
-    Args:
-        root: Folder of all studies' checkpoints.
-        study_key: The study's folder in it, one plain name.
-
-    Raises:
-        ValueError: The key is no plain name.
-    """
-
-    def __init__(self, root: Path, study_key: str) -> None:
-        if study_key in ("", ".", "..") or Path(study_key).name != study_key:
-            raise ValueError(f"Expected a name for a folder. Received {study_key!r}.")
-        self._folder = root / study_key
-
-    def folder(self, slot: int, token: int) -> Path:
-        """Say where one holder of a slot writes; nothing is created yet."""
-        return self._slot(slot) / str(token)
-
-    def forget(self, slot: int) -> None:
-        """Remove the checkpoints of a slot, whoever wrote them."""
-        _remove(self._slot(slot))
-
-    def sweep(self, open_slots: Collection[int]) -> None:
-        """Remove the checkpoints of all other slots, and the study's folder if it is empty then."""
-        for slot in self._slots():
-            if slot not in open_slots:
-                self.forget(slot)
-        with contextlib.suppress(OSError):  # it is not empty, or not there
-            self._folder.rmdir()
-
-    def remove(self) -> None:
-        """Remove all checkpoints of the study."""
-        _remove(self._folder)
-
-    def _slot(self, slot: int) -> Path:
-        return self._folder / f"slot-{slot:06d}"
-
-    def _slots(self) -> Iterator[int]:
-        try:
-            names = [path.name for path in self._folder.iterdir()]
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            _log.warning("Checkpoints in %s cannot be listed: %s", self._folder, error)
-            return
-        for name in names:
-            if match := _SLOT.fullmatch(name):
-                yield int(match[1])
-
-
-def _remove(folder: Path) -> None:
-    """Remove a folder, even while others remove it too or a last file appears in it."""
-    trouble: OSError | None = None
-    for _ in range(N_ATTEMPTS):
-        try:
-            shutil.rmtree(folder)
-        except OSError as error:
-            trouble = error
-        if not os.path.lexists(folder):
-            return
-    _log.warning("Checkpoints in %s cannot be removed: %s", folder, trouble)
 
 
 def _encode(snapshot: Snapshot, identity: Mapping[str, str]) -> memoryview:

@@ -10,6 +10,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    ValidationError,
     ValidationInfo,
     field_serializer,
     field_validator,
@@ -20,6 +21,7 @@ from tuner.errors import ConfigError, suggestion
 from tuner.metrics import METRICS, Direction
 from tuner.space import Space
 from tuner.space_table import parse_space
+from tuner.urls import is_url, secret_in
 
 SamplerName = Literal["tpe", "random", "grid"]
 PrunerName = Literal["asha", "none"]
@@ -36,7 +38,7 @@ class DataConfig(_Table):
     """The ``[data]`` table: which examples a study learns from."""
 
     source: Annotated[str, Field(min_length=1)]
-    """``"demo"``, ``"imdb"``, or a file or folder."""
+    """``"demo"``, ``"imdb"``, a file or folder, or the URL of a file."""
     path: str | None = None
     """For ``source = "imdb"``: an ``imdb.npz`` at hand, instead of downloading it."""
     text: str = "text"
@@ -53,6 +55,17 @@ class DataConfig(_Table):
     """Token ids, padding (0) and out-of-vocabulary (1) included."""
     validation: Annotated[float, Field(gt=0, lt=1)] = 0.2
     """Share of the examples that judge the trials."""
+
+    @field_validator("source", "path", "test")
+    @classmethod
+    def _holds_no_secret(cls, value: str | None) -> str | None:
+        if value is not None and is_url(value) and (secret := secret_in(value)):
+            raise ValueError(
+                f"the URL holds {secret}, where everybody sees it who may read the study. Expected "
+                f"a URL without: an open one (https://...), one whose credentials each machine has "
+                f"itself (s3://...), or a file that is downloaded by hand and found by TUNER_DATA."
+            )
+        return value
 
     @field_validator("path")
     @classmethod
@@ -200,8 +213,20 @@ class StudyConfig(_Table):
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """Read what `to_json` wrote."""
-        return cls.model_validate(json.loads(text))
+        """Read what `to_json` wrote.
+
+        Raises:
+            ConfigError: A tuner wrote it that knows other keys or values.
+        """
+        try:
+            return cls.model_validate(json.loads(text))
+        except ValidationError as error:
+            first = error.errors()[0]
+            key = ".".join(map(str, first["loc"]))
+            raise ConfigError(
+                f"A stored study does not suit this version of tuner: {key}: {first['msg']}. "
+                f"Install the version that made it, or a newer one."
+            ) from error
 
 
 def differences(stored: StudyConfig, wanted: StudyConfig) -> tuple[list[str], list[str]]:

@@ -1,4 +1,4 @@
-"""Who runs here: a process that others on the same machine can find again, and its software."""
+"""Who runs here: a process that others can find again, its software, and its cache."""
 
 import functools
 import hashlib
@@ -132,3 +132,12 @@ def _source_hash(folder: Path) -> str:
         digest.update(f"{path.relative_to(folder).as_posix()}\0{len(source)}\0".encode())
         digest.update(source)
     return digest.hexdigest()[:8]
+
+
+def cache_folder() -> Path:
+    """Give the folder for what can be had again: downloads, copies of checkpoints.
+
+    All of a user's processes on a machine share it; it need not be there.
+    """
+    home = os.environ.get("XDG_CACHE_HOME")
+    return (Path(home) if home else Path.home() / ".cache") / "tuner"

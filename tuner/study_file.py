@@ -9,9 +9,11 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
+from tuner.bucket import Bucket
 from tuner.config import StudyConfig
 from tuner.domain import Fixed, describe
 from tuner.errors import ConfigError, suggestion
+from tuner.urls import is_url
 
 #: Without a storage anywhere, studies live here, relative to the current folder.
 DEFAULT_STORAGE = "sqlite:///studies/tuner.db"
@@ -88,7 +90,8 @@ def _apply(raw: dict[str, Any], override: str) -> None:
         value: Any = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         value = text.strip()  # bare text, so that a shell needs no quotes inside quotes
-    if key.strip() in _PATH_KEYS and isinstance(value, str) and value not in {"", "imdb", "demo"}:
+    is_place = key.strip() in _PATH_KEYS and isinstance(value, str)
+    if is_place and value not in {"", "imdb", "demo"} and not is_url(value):
         value = str(Path(value).expanduser().resolve())
     table = raw
     for i, part in enumerate(parts[:-1], start=1):
@@ -182,7 +185,7 @@ def _purpose(location: Sequence[int | str]) -> str:
     field = str(location[-1])
     examples = {
         "data": 'Say which examples to learn from: [data] with source = "demo".',
-        "source": 'Expected "demo", "imdb", or a file or folder.',
+        "source": 'Expected "demo", "imdb", a file or folder, or the URL of a file.',
         "budget": "Say how much to spend: [budget] with trials = 20 and epochs = 5.",
         "trials": "Expected a whole number of trials, such as trials = 20.",
         "epochs": "Expected a whole number of epochs, such as epochs = 5.",
@@ -217,7 +220,9 @@ def choose_storage(
     return flag or environment.get("TUNER_STORAGE") or study_file or DEFAULT_STORAGE
 
 
-def choose_artifacts(*, flag: str | None, environment: Mapping[str, str], storage: str) -> Path:
+def choose_artifacts(
+    *, flag: str | None, environment: Mapping[str, str], storage: str
+) -> Path | Bucket:
     """Decide where checkpoints lie: ``--artifacts``, ``TUNER_ARTIFACTS``, the default.
 
     Args:
@@ -228,9 +233,14 @@ def choose_artifacts(*, flag: str | None, environment: Mapping[str, str], storag
             here, so that it is `DEFAULT_ARTIFACTS`.
 
     Returns:
-        An absolute path; the folder need not be there.
+        An absolute path, whose folder need not be there; or a folder in an object store.
+
+    Raises:
+        InputError: A URL of an object store holds a secret, or is none.
     """
     chosen = flag or environment.get("TUNER_ARTIFACTS")
+    if chosen and is_url(chosen):
+        return Bucket(url=chosen)
     if chosen:
         return Path(chosen).expanduser().resolve()
     scheme, _, rest = storage.partition(":///")

@@ -512,6 +512,37 @@ def test_others_reach_it_only_with_secrets(some_url: str) -> None:
         serve(Settings(storage=some_url, host="10.0.0.7"), lambda _: None)
 
 
+@pytest.mark.parametrize(
+    ("public_url", "is_local"),
+    [
+        ("http://127.0.0.1:9000", True),
+        ("http://localhost", True),
+        ("http://127.example.org:9000", False),
+        ("http://10.0.0.7:9000", False),
+        (None, False),
+    ],
+)
+def test_in_a_container_only_a_port_of_its_own_machine_does_without_secrets(
+    some_url: str, public_url: str | None, is_local: bool
+) -> None:
+    host = "0.0.0.0"  # noqa: S104 - what a container listens on
+    with socket.create_server((host, 0)) as taken:  # so that no server starts
+        settings = Settings(
+            storage=some_url, host=host, port=taken.getsockname()[1], public_url=public_url
+        )
+        with pytest.raises(InputError, match="can listen" if is_local else "has no secrets"):
+            serve(settings, lambda _: None)
+
+
+def test_in_a_container_the_link_leads_to_the_port_outside(some_url: str) -> None:
+    site = Site(some_url, host="0.0.0.0", public_url="http://127.0.0.1:9000")  # noqa: S104
+
+    assert site.link.startswith("http://127.0.0.1:9000/")
+    path = site.link.removeprefix("http://127.0.0.1:9000")
+    assert site.stranger().get(path).headers["Location"] == "/dashboard"
+    site.close()
+
+
 def test_a_database_of_another_version_is_told_of_at_once(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'tuner.db'}"
     with Database.open(url, create=True) as database, database.transaction() as session:

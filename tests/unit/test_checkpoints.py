@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tuner.checkpoints import Array, Checkpoints, CheckpointStore, Report, Snapshot
+from tuner.checkpoint_store import CheckpointStore
+from tuner.checkpoints import Array, Checkpoints, Report, Snapshot
 
 
 def snapshot(n_batches: int = 7, size: int = 4) -> Snapshot:

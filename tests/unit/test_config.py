@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import StudyMaker
+from tuner.bucket import Bucket
 from tuner.config import StudyConfig, differences
 from tuner.domain import point_key
 from tuner.errors import ConfigError
@@ -382,7 +383,7 @@ def test_missing_tables_are_all_named_with_an_example(toy_file: Path) -> None:
 def test_missing_keys_are_named_with_an_example(toy_file: Path) -> None:
     toy_file.write_text("[data]\n[budget]\n[space]\n")
     assert explanation(toy_file).splitlines() == [
-        'data.source: missing. Expected "demo", "imdb", or a file or folder.',
+        'data.source: missing. Expected "demo", "imdb", a file or folder, or the URL of a file.',
         "budget.trials: missing. Expected a whole number of trials, such as trials = 20.",
         "budget.epochs: missing. Expected a whole number of epochs, such as epochs = 5.",
     ]
@@ -672,3 +673,22 @@ def test_checkpoints_lie_where_the_first_of_flag_environment_and_storage_says(
 
     assert chosen == Path(expected).resolve()
     assert chosen.is_absolute()
+
+
+@pytest.mark.parametrize("key", ["flag", "environment"])
+def test_checkpoints_may_lie_in_an_object_store(key: str) -> None:
+    url = "s3://bucket/folder"
+    chosen = choose_artifacts(
+        flag=url if key == "flag" else None,
+        environment={"TUNER_ARTIFACTS": url if key == "environment" else "/shared"},
+        storage=DEFAULT_STORAGE,
+    )
+
+    assert chosen == Bucket(url=url)
+    assert str(chosen) == url
+
+
+def test_a_url_given_with_set_is_no_path(toy_file: Path) -> None:
+    url = "https://host/reviews.csv"
+    config, _ = load_study_file(toy_file, [f"data.source={url}"])
+    assert config.data.source == url

@@ -61,6 +61,11 @@ class Address:
         return self.public.startswith("https://")
 
     @property
+    def is_local(self) -> bool:
+        """Whether people reach it from this machine alone, also through a container's port."""
+        return is_loopback(urlsplit(self.public).hostname or "")
+
+    @property
     def cookie(self) -> str:
         """Name of the cookie: of its own for each port, as browsers share cookies among them."""
         return "__Host-tuner" if self.is_secure else f"tuner-{self.port}"

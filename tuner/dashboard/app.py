@@ -8,6 +8,7 @@ from typing import Any
 
 from werkzeug import Request, Response
 
+from tuner.bucket import Bucket
 from tuner.dashboard import pages
 from tuner.dashboard.answers import Answer, Answers, BusyError, packed
 from tuner.dashboard.changes import Changes, RefusedError
@@ -43,7 +44,7 @@ class DashboardApp:
     """
 
     def __init__(
-        self, *, source: Source, guard: Guard, signing: Signing, artifacts: Path | None
+        self, *, source: Source, guard: Guard, signing: Signing, artifacts: Path | Bucket | None
     ) -> None:
         self._source = source
         self._guard = guard

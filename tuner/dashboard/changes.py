@@ -16,18 +16,20 @@ from optuna_dashboard._note import (
 )
 from sqlalchemy import select
 
-from tuner.checkpoints import CheckpointStore
+from tuner.bucket import Bucket
 from tuner.errors import StudyNotFoundError
 from tuner.metrics import METRICS
+from tuner.mirror import open_store
 from tuner.storage import Database, delete_study, find_study, study_names
 from tuner.storage.budget import SUPERSEDED
-from tuner.storage.database import translated
+from tuner.storage.trouble import translated
 
 #: What workers and objectives write with a trial: nobody else writes under these names, not even
 #: before them.
 RESERVED = frozenset(
     {
         *("host", "pid", "worker", "device", "threads", "versions", "seconds"),
+        "peak_memory_mb",
         *("reason", "traceback", "failed_at", SUPERSEDED),
         *("n_parameters", "training_seconds", "micro_batches", "resumed_epochs", "best_epoch"),
         *METRICS,
@@ -55,10 +57,10 @@ class Changes:
 
     Args:
         database: Where the studies are.
-        artifacts: Folder of the checkpoints; None where there is none.
+        artifacts: Where checkpoints lie; None for nowhere.
     """
 
-    def __init__(self, database: Database, artifacts: Path | None) -> None:
+    def __init__(self, database: Database, artifacts: Path | Bucket | None) -> None:
         self._database = database
         self._artifacts = artifacts
 
@@ -78,11 +80,12 @@ class Changes:
             stored = find_study(self._database, name)
             if stored.study_id != study_id:
                 raise _no_study(study_id)
+            checkpoints = open_store(self._artifacts, stored.key) if self._artifacts else None
             delete_study(self._database, stored)
         except StudyNotFoundError as error:
             raise _no_study(study_id) from error
-        if self._artifacts is not None:
-            CheckpointStore(self._artifacts, stored.key).remove()
+        if checkpoints is not None:
+            checkpoints.remove()
 
     def fail_trial(self, trial_id: int, asked: Mapping[str, Any]) -> None:
         """End a trial that runs as failed; as nothing else."""

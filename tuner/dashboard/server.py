@@ -11,6 +11,7 @@ from types import FrameType
 
 from waitress.server import create_server
 
+from tuner.bucket import Bucket
 from tuner.dashboard import app, pages
 from tuner.dashboard.access import Role
 from tuner.dashboard.address import Address, is_loopback
@@ -42,7 +43,7 @@ class Settings:
     #: Whom the link lets in as.
     link_role: Role = Role.VIEWER
     #: Folder of the checkpoints.
-    artifacts: Path | None = None
+    artifacts: Path | Bucket | None = None
 
 
 def compose(
@@ -97,16 +98,18 @@ def serve(settings: Settings, say: Callable[[str], None]) -> None:
     Raises:
         InputError: It cannot listen there, or nobody could be kept out.
     """
-    if not settings.credentials and not is_loopback(settings.host):
+    if not settings.credentials and not _is_reached_from_here_alone(settings):
         raise InputError(
             f"--host {settings.host}: others could reach the dashboard, and it has no secrets to "
             f"ask them for. Make some with `tuner dashboard --make-secret viewer > secrets.txt` "
             f"and `tuner dashboard --make-secret operator >> secrets.txt`, and name the file with "
-            f"--secrets or TUNER_DASHBOARD_SECRETS. Without --host only this machine reaches it."
+            f"--secrets or TUNER_DASHBOARD_SECRETS. Without --host only this machine reaches it; "
+            f"in a container whose port only its machine reaches, say that with "
+            f"--public-url http://127.0.0.1:{settings.port}."
         )
     with _listen(settings.host, settings.port) as listening:
         address = Address.of(settings.host, listening.getsockname()[1], settings.public_url)
-        if not (is_loopback(settings.host) or address.is_secure):
+        if not (is_loopback(settings.host) or address.is_secure or address.is_local):
             say("Secrets cross the network as they are: let a proxy with TLS stand before it.")
         made, source = compose(settings, address, say)
         say(f"The dashboard is at {address.public} (Ctrl-C ends it)")
@@ -114,6 +117,12 @@ def serve(settings: Settings, say: Callable[[str], None]) -> None:
             _run(made, listening, scheme="https" if address.is_secure else "http")
         finally:
             source.close()
+
+
+def _is_reached_from_here_alone(settings: Settings) -> bool:
+    if is_loopback(settings.host):
+        return True
+    return Address.of(settings.host, settings.port, settings.public_url).is_local
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -15,8 +15,10 @@ from tuner.dashboard.answers import PATIENCE, Answers, BusyError
 from tuner.dashboard.shelf import Shelf
 from tuner.dashboard.truth import TrueStorage
 from tuner.errors import InputError, StorageUnavailableError
-from tuner.storage.database import Database, parse_url, translated
-from tuner.storage.schema import is_created
+from tuner.storage.address import parse_url
+from tuner.storage.database import Database
+from tuner.storage.trouble import translated
+from tuner.storage.versions import our_version
 
 #: Seconds in which a database that was away is not asked again.
 PAUSE = 1.0
@@ -162,6 +164,6 @@ class Source:
         engine = sqlalchemy.create_engine(self._parsed)
         try:
             with translated(self._url):
-                return is_created(engine)
+                return our_version(engine) is not None
         finally:
             engine.dispose()

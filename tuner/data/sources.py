@@ -8,8 +8,10 @@ import numpy as np
 from tuner.config import DataConfig
 from tuner.data import demo, imdb
 from tuner.data.corpus import Corpus, check, limit, sorted_classes, with_findings
+from tuner.data.download import fetch
 from tuner.data.files import Examples, read_examples
 from tuner.errors import DataError, suggestion
+from tuner.urls import is_url
 
 DEFAULT_DEMO_EXAMPLES = 4_000
 
@@ -92,6 +94,8 @@ def _imdb_path(config: DataConfig, folder: Path, data_root: Path | None) -> Path
 
 
 def _locate(name: str, key: str, folder: Path, data_root: Path | None) -> Path:
+    if is_url(name):
+        return fetch(name, key)
     given = Path(name).expanduser()
     if given.is_absolute():
         places = [given]
