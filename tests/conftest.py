@@ -54,6 +54,32 @@ def browser() -> Iterator[Browser]:
         pytest.skip(f"{error}: install chromium")
 
 
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[str]:
+    """Address of a running server that answers as S3 does."""
+    from tests import s3
+
+    with s3.server() as address:
+        yield address
+
+
+@pytest.fixture
+def bucket_url(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """An empty folder in an object store; this process and its children have the credentials."""
+    from tests import s3
+
+    for name, value in {**s3.CREDENTIALS, "AWS_ENDPOINT_URL": s3_server}.items():
+        monkeypatch.setenv(name, value)
+    return s3.new_bucket()
+
+
+@pytest.fixture
+def machine_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The cache of a machine of its own, still empty."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "tuner"
+
+
 class Databases:
     """Makes empty databases of one kind, and copies of one that has the tables already."""
 

@@ -16,7 +16,7 @@ from tests.conftest import StudyMaker
 from tests.every_kind import fill_own
 from tests.integration.test_views import COLUMNS
 from tuner.storage import Database
-from tuner.storage.roles import reader_statements
+from tuner.storage.roles import role_statements
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
 SECTION = README.partition("## Ask the database\n")[2].partition("\n## ")[0]
@@ -86,7 +86,7 @@ def test_the_readme_lists_every_column_of_every_view() -> None:
         assert [name for name in columns.split() if f"`{name}`" not in rows[view]] == []
 
 
-def test_the_readme_has_the_sql_that_makes_the_reading_role() -> None:
+def test_the_readme_has_the_sql_that_makes_the_groups_of_users() -> None:
     statements = [line for block in BLOCKS if block not in QUERIES for line in block.splitlines()]
 
-    assert statements == [f"{line};" for line in reader_statements("tuner", "public")]
+    assert statements == [f"{line};" for line in role_statements("tuner", "public", "tuner")]

@@ -56,8 +56,9 @@ class TunerGroup(click.Group):
 
 
 def _set_debug(_context: click.Context, _option: click.Parameter, debug: bool) -> None:
+    logging.getLogger("tuner").setLevel(logging.DEBUG if debug else logging.INFO)
     logging.basicConfig(
-        level=logging.DEBUG if debug else logging.INFO,
+        level=logging.DEBUG if debug else logging.WARNING,  # of the libraries that we use
         format="%(asctime)s %(message)s",
         datefmt="%H:%M:%S",
         stream=sys.stderr,
@@ -87,9 +88,43 @@ def artifacts_folder(command: Command) -> Command:
     return click.option(
         "--artifacts",
         metavar="DIR",
-        help="Folder for checkpoints. Else TUNER_ARTIFACTS, then the folder beside the SQLite "
-        "file, such as studies/tuner.artifacts; for a server studies/artifacts.",
+        help="Folder for checkpoints, or s3://BUCKET/FOLDER and the like. Else TUNER_ARTIFACTS, "
+        "then the folder beside the SQLite file, such as studies/tuner.artifacts; for a server "
+        "studies/artifacts.",
     )(command)
+
+
+def worker_places(command: Command) -> Command:
+    """Add ``--workers``, ``--per-gpu`` and ``--require-gpu``."""
+    command = click.option(
+        "--require-gpu",
+        is_flag=True,
+        help="Refuse to train on the processor, instead of warning.",
+    )(command)
+    command = click.option(
+        "--per-gpu",
+        metavar="K",
+        type=click.IntRange(min=1, max=64),
+        help="Workers on each GPU, which share its memory. [default: 1]",
+    )(command)
+    return click.option(
+        "--workers",
+        metavar="N",
+        type=click.IntRange(min=1, max=256),
+        help="Workers in all, shared out over the GPUs. [default: one per GPU, or one]",
+    )(command)
+
+
+def patient(minutes: float) -> Callable[[Command], Command]:
+    """Add ``--patience``, with what it is where nobody says it."""
+    return click.option(
+        "--patience",
+        default=minutes,
+        show_default=True,
+        metavar="MINUTES",
+        type=click.FloatRange(min=0),
+        help="Wait so long for a database that is away.",
+    )
 
 
 def overrides(command: Command) -> Command:

@@ -1,32 +1,42 @@
 """`run`, `create` and `work`: from a study file to workers that are done."""
 
 import os
-import signal
-import sys
-import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, Protocol
 
 from tuner.cli.check import summarize_data
 from tuner.cli.group import say
+from tuner.cli.patience import Patience, end_at_sigterm
+from tuner.cli.places import described
 from tuner.cli.query import print_best
 from tuner.cli.show import console
-from tuner.cli.studies import StudyFile, artifacts_of, data_root
+from tuner.cli.studies import StudyFile, artifacts_of
 from tuner.cli.watch import LOOK_SECONDS, show_live
 from tuner.cli.words import best_line, end_of, headline, number
-from tuner.launch.local import LocalWorkers, usable_cores
+from tuner.launch.local import LocalWorkers
+from tuner.places import Place
 from tuner.results import TrialRow, progress, trials
 from tuner.storage import Created, Database, StoredStudy, create_study, shown
-from tuner.worker.worker import Worker, WorkerOptions
 
 
-def create_from(file: StudyFile) -> StoredStudy:
-    """Store the study of a study file, or find it stored, and say which."""
+def create_from(file: StudyFile, patience: Patience | None = None) -> StoredStudy:
+    """Store the study of a study file, or find it stored, and say which.
+
+    Args:
+        file: The study file.
+        patience: With a database that is away; None for none.
+    """
     data = summarize_data(file.config)
     for note in (*file.config.notes(), *data.notes):
         say(f"note: {note}")
-    with Database.open(file.storage, create=True) as database:
-        created = create_study(database, file.config)
+
+    def create() -> Created:
+        with Database.open(file.storage, create=True) as database:
+            return create_study(database, file.config)
+
+    created = (patience or Patience()).ask(create)
     _say_created(created, file.storage)
     return created.study
 
@@ -41,20 +51,48 @@ def _say_created(created: Created, storage: str) -> None:
         say(f"  {change}")
 
 
-def run_study(file: StudyFile, *, n_workers: int, artifacts: str | None) -> None:
-    """Create, run local workers to the end, print the best."""
-    # SIGTERM like Ctrl-C: the workers hand their trials back before this process ends.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+class Workers(Protocol):
+    """Some workers, wherever they run; leaving their context ends them."""
+
+    def __enter__(self) -> Any: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def check(self) -> bool:
+        """Look after them and say whether any still works."""
+
+
+class Launch(Protocol):
+    """What starts workers."""
+
+    def __call__(self, study: str, *, artifacts: str) -> Workers:
+        """Give workers of a stored study, with a folder for checkpoints."""
+
+
+def local_workers(file: StudyFile, *, places: Sequence[Place], require_gpu: bool) -> Launch:
+    """Start one worker on this machine for each place."""
+
+    def launch(study: str, *, artifacts: str) -> Workers:
+        say(f"Starting {described(places)}.")
+        return LocalWorkers(
+            study,
+            storage=_absolute(file.storage),
+            places=places,
+            artifacts=artifacts,
+            options=("--require-gpu",) if require_gpu else (),
+            environment=os.environ,
+        )
+
+    return launch
+
+
+def run_study(file: StudyFile, *, launch: Launch, artifacts: str | None) -> None:
+    """Create, run workers to the end, print the best."""
+    end_at_sigterm()  # like Ctrl-C: the workers hand their trials back before
     stored = create_from(file)
     with Database.open(file.storage) as database:
         if not progress(database, stored).is_over:
-            workers = LocalWorkers(
-                stored.config.name,
-                storage=_absolute(file.storage),
-                artifacts=artifacts_of(database, artifacts),
-                n_workers=n_workers,
-                environment=os.environ,
-            )
+            workers = launch(stored.config.name, artifacts=str(artifacts_of(database, artifacts)))
             _watch(database, stored, workers)
         now = progress(database, stored)
         if now.ended is not None and now.slots.done < now.slots.total:
@@ -62,7 +100,7 @@ def run_study(file: StudyFile, *, n_workers: int, artifacts: str | None) -> None
         print_best(database, stored, None, "text")
 
 
-def _watch(database: Database, stored: StoredStudy, workers: LocalWorkers) -> None:
+def _watch(database: Database, stored: StoredStudy, workers: Workers) -> None:
     screen = console(stderr=True)
     try:
         with workers:
@@ -76,7 +114,7 @@ def _watch(database: Database, stored: StoredStudy, workers: LocalWorkers) -> No
         raise
 
 
-def _tell_lines(database: Database, stored: StoredStudy, workers: LocalWorkers) -> None:
+def _tell_lines(database: Database, stored: StoredStudy, workers: Workers) -> None:
     told = {row.number for row in _ended(database, stored)}
     while workers.check():
         told = _tell_finished(database, stored, told)
@@ -110,33 +148,3 @@ def _tell_finished(database: Database, stored: StoredStudy, told: set[int]) -> s
             )
             told = told | {row.number}
     return told
-
-
-def work_on(
-    database: Database,
-    stored: StoredStudy,
-    *,
-    threads: int | None,
-    patience_seconds: float,
-    same_versions: bool,
-    artifacts: Path,
-    until_stdin_closes: bool,
-) -> None:
-    """Be one worker."""
-    options = WorkerOptions(
-        threads=threads or usable_cores(),
-        data_root=data_root(),
-        artifacts=artifacts,
-        patience=patience_seconds,
-        same_versions=same_versions,
-    )
-    worker = Worker(database, stored, options=options, environment=os.environ)
-    worker.handle_signals(end_process=os._exit)
-    if until_stdin_closes:
-        threading.Thread(target=_end_with_parent, args=(worker,), daemon=True).start()
-    worker.run()
-
-
-def _end_with_parent(worker: Worker) -> None:
-    os.read(sys.stdin.fileno(), 1)  # nothing is ever written: it returns when the pipe is closed
-    worker.interrupt(signal.SIGTERM)

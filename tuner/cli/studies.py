@@ -6,10 +6,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tuner.bucket import Bucket
+from tuner.cli.patience import Patience
 from tuner.config import StudyConfig
 from tuner.errors import InputError
-from tuner.storage import Database, StoredStudy, find_study
-from tuner.storage.database import parse_url
+from tuner.storage import Database, StoredStudy, find_study, parse_url
 from tuner.study_file import choose_artifacts, choose_storage, load_study_file
 
 
@@ -46,8 +47,8 @@ def data_root() -> Path | None:
     return Path(root) if root else None
 
 
-def artifacts_of(database: Database, flag: str | None) -> Path:
-    """Folder for checkpoints of the studies in a database."""
+def artifacts_of(database: Database, flag: str | None) -> Path | Bucket:
+    """Folder for checkpoints of the studies in a database, here or in an object store."""
     return choose_artifacts(flag=flag, environment=os.environ, storage=database.name)
 
 
@@ -58,24 +59,46 @@ def storage_of(storage: str | None) -> str:
 
 
 @contextmanager
-def open_storage(storage: str | None) -> Iterator[Database]:
-    """Open the database that the options and the environment name."""
-    with Database.open(storage_of(storage)) as database:
+def open_storage(storage: str | None, patience: Patience | None = None) -> Iterator[Database]:
+    """Open the database that the options and the environment name.
+
+    Args:
+        storage: ``--storage``.
+        patience: With a database that is away; None for none.
+    """
+    url = storage_of(storage)
+    with (patience or Patience()).ask(lambda: Database.open(url)) as database:
         yield database
 
 
+def located(study: str, storage: str | None) -> tuple[str, str]:
+    """Say what a study is called and where it lives, without looking whether it is there.
+
+    Args:
+        study: Its name, or a study file.
+        storage: ``--storage``.
+
+    Returns:
+        Its name, and the URL of its storage.
+    """
+    if study.endswith(".toml"):
+        file = read_study_file(study, (), storage)
+        return file.config.name, file.storage
+    return study, storage_of(storage)
+
+
 @contextmanager
-def open_study(study: str, storage: str | None) -> Iterator[tuple[Database, StoredStudy]]:
+def open_study(
+    study: str, storage: str | None, patience: Patience | None = None
+) -> Iterator[tuple[Database, StoredStudy]]:
     """Open a stored study.
 
     Args:
         study: Its name, or a study file.
         storage: ``--storage``.
+        patience: With a database that is away, or a study that is; None for none.
     """
-    if study.endswith(".toml"):
-        file = read_study_file(study, (), storage)
-        name, url = file.config.name, file.storage
-    else:
-        name, url = study, storage_of(storage)
-    with Database.open(url) as database:
-        yield database, find_study(database, name)
+    patience = patience or Patience()
+    name, url = located(study, storage)
+    with patience.ask(lambda: Database.open(url)) as database:
+        yield database, patience.ask(lambda: find_study(database, name))

@@ -2,7 +2,7 @@
 
 import click
 
-from tuner.cli.group import FILE, STUDY, artifacts_folder, common, overrides
+from tuner.cli.group import FILE, artifacts_folder, common, overrides, patient, worker_places
 
 
 @click.command()
@@ -25,13 +25,38 @@ def check(file: str, settings: tuple[str, ...], storage: str | None) -> None:
 
 @click.command()
 @FILE
-@click.option("--workers", default=1, show_default=True, type=click.IntRange(min=1, max=256))
+@worker_places
+@click.option(
+    "--on",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    show_default=True,
+    help="Run workers on this machine or on a Ray cluster.",
+)
+@click.option(
+    "--address",
+    metavar="HOST:PORT",
+    help="Of the Ray cluster; `auto` for the one that this machine belongs to. "
+    "[default: RAY_ADDRESS, else a new one on this machine]",
+)
+@click.option(
+    "--gpus-per-worker",
+    metavar="F",
+    type=click.FloatRange(min=0, max=1),
+    help="GPU that each worker takes of a Ray cluster; below 1 they share. "
+    "[default: 1 where there are GPUs]",
+)
 @overrides
 @artifacts_folder
 @common
 def run(
     file: str,
-    workers: int,
+    workers: int | None,
+    per_gpu: int | None,
+    require_gpu: bool,
+    on: str,
+    address: str | None,
+    gpus_per_worker: float | None,
     settings: tuple[str, ...],
     artifacts: str | None,
     storage: str | None,
@@ -44,40 +69,68 @@ def run(
     Example:
       tuner run studies/quickstart.toml --workers 2
     """
-    from tuner.cli.run import run_study
+    from tuner.cli.places import local_places
+    from tuner.cli.ray import ray_workers, refuse_ray_options
+    from tuner.cli.run import local_workers, run_study
     from tuner.cli.studies import read_study_file
 
     study_file = read_study_file(file, settings, storage)
-    run_study(study_file, n_workers=workers, artifacts=artifacts)
+    if on == "ray":
+        launch = ray_workers(
+            study_file,
+            workers=workers,
+            per_gpu=per_gpu,
+            gpus_per_worker=gpus_per_worker,
+            address=address,
+            require_gpu=require_gpu,
+        )
+    else:
+        refuse_ray_options(address=address, gpus_per_worker=gpus_per_worker)
+        chosen = local_places(workers=workers, per_gpu=per_gpu, require_gpu=require_gpu)
+        launch = local_workers(study_file, places=chosen, require_gpu=require_gpu)
+    run_study(study_file, launch=launch, artifacts=artifacts)
 
 
 @click.command()
 @FILE
 @overrides
+@patient(0.0)
 @common
-def create(file: str, settings: tuple[str, ...], storage: str | None) -> None:
+def create(file: str, settings: tuple[str, ...], patience: float, storage: str | None) -> None:
     """Store a study for workers to find; run no trial.
 
     \b
     Example:
       tuner create studies/imdb.toml --storage postgresql://tuner@db/tuner
     """
+    from tuner.cli.patience import Patience, end_at_sigterm
     from tuner.cli.run import create_from
     from tuner.cli.studies import read_study_file
 
-    create_from(read_study_file(file, settings, storage))
+    end_at_sigterm()
+    create_from(read_study_file(file, settings, storage), Patience(patience))
 
 
 @click.command()
-@STUDY
-@click.option("--threads", type=click.IntRange(min=1), help="For the training. [default: all]")
+@click.argument("study", metavar="[STUDY]", required=False)
+@worker_places
 @click.option(
-    "--patience",
-    default=60.0,
-    show_default=True,
-    metavar="MINUTES",
-    type=click.FloatRange(min=0),
-    help="Wait so long for a database that is away.",
+    "--threads",
+    type=click.IntRange(min=1),
+    help="For each training. [default: all, shared between the workers]",
+)
+@click.option(
+    "--gpu-memory",
+    metavar="MB",
+    type=click.IntRange(min=1),
+    help="The most that each training may take of its GPU's memory. [default: as it needs; "
+    "where workers share a GPU, their part]",
+)
+@patient(60.0)
+@click.option(
+    "--wait-for-study",
+    is_flag=True,
+    help="Wait as long for a study that is not stored yet, and its tables.",
 )
 @click.option(
     "--same-versions",
@@ -88,32 +141,67 @@ def create(file: str, settings: tuple[str, ...], storage: str | None) -> None:
 @artifacts_folder
 @common
 def work(
-    study: str,
+    study: str | None,
+    workers: int | None,
+    per_gpu: int | None,
+    require_gpu: bool,
     threads: int | None,
+    gpu_memory: int | None,
     patience: float,
+    wait_for_study: bool,
     same_versions: bool,
     until_stdin_closes: bool,
     artifacts: str | None,
     storage: str | None,
 ) -> None:
-    """Run one worker of a stored study until its budget is done.
+    """Run workers of a stored study until its budget is done: one per GPU, or one.
 
-    Start as many as there are GPUs, on as many machines as reach the storage.
+    Start it once on each machine that reaches the storage. CUDA_VISIBLE_DEVICES tells which GPUs
+    it may use.
+
+    Without STUDY they stay: they serve every study in the storage that is open, in turn, and wait
+    for more.
 
     \b
     Example:
       TUNER_STORAGE=postgresql://tuner@db/tuner tuner work imdb
     """
-    from tuner.cli.run import work_on
-    from tuner.cli.studies import artifacts_of, open_study
+    from tuner.cli.places import local_places
+    from tuner.cli.studies import located, storage_of
+    from tuner.cli.supervise import supervise
+    from tuner.cli.work import work_here
 
-    with open_study(study, storage) as (database, stored):
-        work_on(
-            database,
-            stored,
-            threads=threads,
-            patience_seconds=60 * patience,
-            same_versions=same_versions,
-            artifacts=artifacts_of(database, artifacts),
+    chosen = local_places(
+        workers=workers,
+        per_gpu=per_gpu,
+        require_gpu=require_gpu,
+        threads=threads,
+        gpu_memory=gpu_memory,
+    )
+    if len(chosen) > 1:  # each in a process of its own
+        name, url = located(study, storage) if study else (None, storage_of(storage))
+        supervise(
+            name,
+            storage=url,
+            places=chosen,
+            artifacts=artifacts,
+            options=(
+                *(("--require-gpu",) if require_gpu else ()),
+                *("--patience", str(patience)),
+                *(("--wait-for-study",) if wait_for_study else ()),
+                *(("--same-versions",) if same_versions else ()),
+            ),
             until_stdin_closes=until_stdin_closes,
         )
+        return
+    work_here(
+        study,
+        storage=storage,
+        place=chosen[0],
+        require_gpu=require_gpu,
+        patience_minutes=patience,
+        wait_for_study=wait_for_study,
+        same_versions=same_versions,
+        artifacts=artifacts,
+        until_stdin_closes=until_stdin_closes,
+    )
