@@ -161,8 +161,6 @@ class MirroredStore(CheckpointStore):
                     *(self, error),
                 )
             self._has_warned = True
-        else:
-            self._has_warned = False
 
     def _upload(self, slot: int, token: int) -> None:
         with self._lock:
@@ -181,6 +179,7 @@ class MirroredStore(CheckpointStore):
                 raise
             self.saved(slot, token)  # the trainer has written newer ones and removed this one
             return
+        self._has_warned = False  # the store is back, if it was away
         mine = f"{self._slot_name(slot)}/{token}/"
         self._uploaded = [*(old for old in self._uploaded if old.startswith(mine)), name]
         self._files.remove(self._uploaded[:-N_KEPT])

@@ -150,6 +150,7 @@ def test_a_study_file_becomes_a_best_model_that_every_command_can_tell_of(
     assert data("status", "tiny", "--format", "json", storage=empty_url)["done"] == 4
 
 
+@pytest.mark.slow
 def test_create_and_work_are_the_two_halves_of_run(sqlite: str, study_file: Path) -> None:
     assert call("create", study_file, storage=sqlite).returncode == 0
     queued = ask("enqueue", "tiny", "units=4", "learning_rate=0.02", storage=sqlite)
@@ -219,6 +220,7 @@ def test_ctrl_c_hands_the_trials_back_and_the_next_worker_goes_on_with_them(
         assert worker.wait(10) == 143
 
 
+@pytest.mark.slow
 def test_an_interrupted_trial_goes_on_from_its_checkpoint_to_the_value_it_would_have_had(
     sqlite: str, study_file: Path, tmp_path: Path
 ) -> None:
@@ -328,6 +330,7 @@ def test_a_failed_trial_gets_another_go(empty_url: str, study_file: Path) -> Non
     assert "its slot was given to another trial" in refused.stderr
 
 
+@pytest.mark.slow
 def test_trials_complete_and_pruned_come_out_the_same_when_they_are_trained_again(
     sqlite: str, study_file: Path
 ) -> None:

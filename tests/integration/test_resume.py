@@ -149,6 +149,7 @@ def test_a_training_that_is_handed_back_goes_on_as_if_it_had_not_been(
     assert result.seconds > taken_up[0].seconds
 
 
+@pytest.mark.slow
 def test_a_deep_training_that_is_killed_twice_ends_the_same_in_a_fresh_process(
     folder: Path,
 ) -> None:

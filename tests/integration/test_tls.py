@@ -1,13 +1,21 @@
-"""Over a network, a server proves who it is before it hears a password."""
+"""Over a network, a server proves who it is before it hears a password.
 
+Whoever connects here does so in a process of its own, as workers and commands are: where other
+tests have loaded TensorFlow before psycopg, the process aborts at the first encrypted connection.
+"""
+
+import importlib
 import os
 import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from click.testing import CliRunner
@@ -20,8 +28,22 @@ from tests.workers import make_worker
 from tuner.cli import main
 from tuner.errors import InputError
 from tuner.results import progress
-from tuner.storage import Database, find_study
+from tuner.storage import Database, find_study, parse_url
 from tuner.storage.roles import OWNER
+
+Answer = TypeVar("Answer")
+
+
+def apart(function: Callable[..., Answer], *arguments: object) -> Answer:
+    """Call a function in a new process."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
+        return process.submit(function, *arguments).result()
+
+
+def call(url: str, *words: str) -> tuple[int, str]:
+    """Run a command; give its exit code and what it said."""
+    done = CliRunner().invoke(main, words, env={"TUNER_STORAGE": url})
+    return done.exit_code, done.output
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,26 +148,42 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
         pytest.skip(f"{error}: install openssl and a Postgres that was built with it")
 
 
+def run_study(url: str) -> None:
+    ours = text("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()")
+    with Database.open(url) as database:
+        study = find_study(database, "toy")
+        make_worker(database, study, "reporting").run()
+        assert progress(database, study).is_over
+        assert len(database.storage.get_all_trials(study.study_id)) == 6
+        with database.transaction() as session:
+            assert session.scalar(ours) is True
+        with database.storage.engine.connect() as connection:
+            assert connection.scalar(ours) is True
+
+
 def test_a_study_runs_over_a_connection_whose_server_has_proved_who_it_is(
     secured: Secured, tmp_path: Path
 ) -> None:
     path = tmp_path / "toy.toml"
     path.write_text(TOY_STUDY)
 
-    done = CliRunner().invoke(main, ["create", str(path)], env={"TUNER_STORAGE": secured.url()})
+    code, output = apart(call, secured.url(), "create", str(path))
 
-    assert done.exit_code == 0, done.output
-    assert "hidden" not in done.output
-    with Database.open(secured.url()) as database:
-        study = find_study(database, "toy")
-        make_worker(database, study, "reporting").run()
-        assert progress(database, study).is_over
-        assert len(database.storage.get_all_trials(study.study_id)) == 6
-        ours = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()"
-        with database.transaction() as session:
-            assert session.scalar(text(ours)) is True
-        with database.storage.engine.connect() as connection:
-            assert connection.scalar(text(ours)) is True
+    assert code == 0, output
+    assert "hidden" not in output
+    apart(run_study, secured.url())
+
+
+def open_after_tensorflow(url: str) -> None:
+    parse_url(url)
+    importlib.import_module("tensorflow")
+    Database.open(url).close()
+
+
+def test_tensorflow_in_the_same_process_spoils_no_connection_whose_url_was_read_before(
+    secured: Secured,
+) -> None:
+    apart(open_after_tensorflow, secured.url())
 
 
 @pytest.mark.parametrize(
@@ -162,11 +200,11 @@ def test_a_server_that_does_not_prove_who_it_is_is_not_waited_for(
     signer = secured.authority.with_name(f"{file}.crt")
     url = secured.url(host, sslrootcert=str(signer))
 
-    done = CliRunner().invoke(main, ["list"], env={"TUNER_STORAGE": url})
+    code, output = apart(call, url, "list")
 
-    assert done.exit_code == 2
-    assert why in done.output
-    assert "check the host's name against its certificate, and sslrootcert" in done.output
+    assert code == 2
+    assert why in output
+    assert "check the host's name against its certificate, and sslrootcert" in output
 
 
 def turn(administrator: Administrator, state: str) -> None:
@@ -179,16 +217,16 @@ def test_a_server_without_tls_is_refused_where_the_url_asks_for_it(secured: Secu
     turn(secured.administrator, "off")
     try:
         with pytest.raises(InputError, match="server does not support SSL"):
-            Database.open(secured.url())
+            apart(Database.open, secured.url())
     finally:
         turn(secured.administrator, "on")
 
 
 def test_a_server_that_wants_tls_tells_who_comes_without(secured: Secured) -> None:
     with pytest.raises(InputError, match=r"pg_hba\.conf.*no encryption"):
-        Database.open(secured.url(sslmode="disable"))
+        apart(Database.open, secured.url(sslmode="disable"))
 
 
 def test_a_misspelt_parameter_of_the_url_is_named(secured: Secured) -> None:
     with pytest.raises(InputError, match=r'invalid connection option "sslmod".*the \'\?\''):
-        Database.open(secured.url(sslmod="verify-full"))
+        apart(Database.open, secured.url(sslmod="verify-full"))

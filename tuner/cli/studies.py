@@ -30,6 +30,7 @@ def read_study_file(path: str, settings: Sequence[str], storage: str | None) -> 
     chosen = choose_storage(flag=storage, environment=os.environ, study_file=own)
     _refuse_password(own, "the study file")
     _refuse_password(storage, "the command line")
+    parse_url(chosen)  # a mistake in it is told before data is read
     return StudyFile(config=config, storage=chosen)
 
 

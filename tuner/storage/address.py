@@ -37,6 +37,9 @@ def parse_url(url: str) -> sqlalchemy.URL:
         _check_sqlite(parsed, url)
     else:
         _check_password(parsed, url)
+        # TensorFlow brings a TLS library of its own along, which reading IMDB through Keras loads.
+        # Loaded before psycopg's, it makes the process abort at the first encrypted connection.
+        parsed.get_dialect().import_dbapi()
     return parsed
 
 
