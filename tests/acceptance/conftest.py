@@ -9,3 +9,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "test_command_line.py" in item.nodeid and "[postgres]" in item.nodeid:
             item.add_marker(pytest.mark.slow)
+        # Where workers and connections are killed at the same time, Postgres is the harder one.
+        if "test_chaos.py" in item.nodeid and "[sqlite]" in item.nodeid:
+            item.add_marker(pytest.mark.slow)

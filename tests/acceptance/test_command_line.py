@@ -290,6 +290,7 @@ def test_a_study_that_is_stopped_ends_and_goes_on_when_it_is_extended(
     assert data("status", "tiny", "--format", "json", storage=empty_url)["ended"] is None
 
 
+@pytest.mark.slow
 def test_a_study_that_is_done_is_extended_and_run_again(sqlite: str, study_file: Path) -> None:
     one = ("--set", "budget.trials=1")
     assert call("run", study_file, *one, storage=sqlite).returncode == 0
@@ -369,6 +370,7 @@ def test_deleting_a_study_removes_its_checkpoints(
     assert (tmp_path / "elsewhere" / key).exists()
 
 
+@pytest.mark.slow
 def test_a_study_is_watched_until_it_is_over_and_keeps_its_trials_under_a_new_name(
     sqlite: str, study_file: Path
 ) -> None:

@@ -1,5 +1,6 @@
 """A study taken along into another database is the same study, and goes on there."""
 
+import re
 import subprocess
 import sys
 import time
@@ -72,10 +73,14 @@ def told(database: Database, view: str) -> Counter[tuple[object, ...]]:
     """All rows of a view about the study, but for the moment of the question."""
     names = COLUMNS[view].replace(" lease_seconds", "").split()
     query = f"SELECT {', '.join(names)} FROM {view} WHERE study = 'toy'"  # noqa: S608
-    return Counter(
-        tuple(f"{fact:%Y-%m-%d %H:%M:%S.%f}" if hasattr(fact, "strftime") else fact for fact in row)
-        for row in ask(database, query)
-    )
+    return Counter(tuple(map(_to_seconds, row)) for row in ask(database, query))
+
+
+def _to_seconds(fact: object) -> object:
+    """Cut a time off after its seconds: the databases round the last digit each in its way."""
+    text = f"{fact:%Y-%m-%d %H:%M:%S}" if hasattr(fact, "strftime") else fact
+    is_time = isinstance(text, str) and re.match(r"\d{4}-\d\d-\d\d \d\d:", text)
+    return str(text)[:19] if is_time else text
 
 
 def n_rows(database: Database) -> dict[str, int]:
