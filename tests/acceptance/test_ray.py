@@ -17,6 +17,7 @@ from click.testing import CliRunner
 
 from tests.acceptance.chaos.checks import check_study
 from tests.acceptance.chaos.rows import read_rows
+from tests.commands import TINY, command, settings
 from tests.conftest import Databases
 from tests.ray_cluster import kill_nodes, ray_cluster, raylet
 from tests.workers import make_worker
@@ -28,50 +29,27 @@ from tuner.storage import Database, find_study
 
 NAME = "on-ray"
 N_TRIALS = 6
-STUDY = f"""
-name   = "{NAME}"
-metric = "val_accuracy"
-
-[data]
-source     = "demo"
-examples   = 120
-vocabulary = 300
-
-[budget]
-trials = {N_TRIALS}
-epochs = 60
-
-[space]
-learning_rate = {{ low = 1e-3, high = 1e-1, log = true }}
-units         = 2
-embedding     = 4
-bidirectional = false
-pooling       = "max"
-max_length    = 16
-
-[pruner]
-name = "none"
-"""
+SETTINGS = settings(
+    f"name={NAME}", f"budget.trials={N_TRIALS}", "budget.epochs=60", "pruner.name=none"
+)
 
 
 @pytest.fixture
 def study_file(tmp_path: Path) -> Path:
     path = tmp_path / "study.toml"
-    path.write_text(STUDY)
+    path.write_text(TINY)
     return path
 
 
 @pytest.fixture
-def url(postgres_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def url(postgres_databases: Databases, monkeypatch: pytest.MonkeyPatch) -> str:
     """A fresh database; a password goes to where every process finds it."""
-    made = Databases(tmp_path, postgres_server)
-    own = sqlalchemy.make_url(made.empty())
+    own = sqlalchemy.make_url(postgres_databases.empty())
     if own.password is not None:
         monkeypatch.setenv("PGPASSWORD", str(own.password))
     # Without any password: `set` would leave it as it is.
     parts = (own.drivername, own.username, None, own.host, own.port, own.database, own.query)
-    yield sqlalchemy.URL.create(*parts).render_as_string(hide_password=False)
-    made.drop()
+    return sqlalchemy.URL.create(*parts).render_as_string(hide_password=False)
 
 
 def workers() -> dict[tuple[str, str], list[psutil.Process]]:
@@ -105,12 +83,10 @@ def holders(url: str) -> set[int]:
 def run(study_file: Path, *words: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
     """Run the study on Ray."""
     kept = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("TUNER_", "RAY_", "CUDA_"))
+        name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "CUDA_"))
     }
     with subprocess.Popen(
-        [sys.executable, "-m", "tuner", "run", str(study_file), "--on", "ray", *words],
+        command("run", study_file, *SETTINGS, "--on", "ray", *words),
         env=kept | environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -171,7 +147,7 @@ def test_workers_get_a_gpu_each_outlive_what_dies_and_hand_back_on_ctrl_c(
         with Database.open(url) as database:
             make_worker(database, find_study(database, NAME), "telling_its_process").run()
         kill_nodes(*others)
-        more = ("--set", f"budget.trials={N_TRIALS + 1}", "--workers", "2")
+        more = (*settings(f"budget.trials={N_TRIALS + 1}"), "--workers", "2")
         with run(study_file, *words, *more, **environment) as running:
             out, talk = running.communicate(timeout=120)
         assert running.returncode == 0, talk
@@ -188,10 +164,11 @@ def test_what_a_worker_cannot_do_ends_the_run_on_a_cluster_of_this_machine_alone
     url: str, study_file: Path
 ) -> None:
     environment = {"TUNER_STORAGE": url, "CUDA_VISIBLE_DEVICES": "-1"}
-    with run(study_file, "--require-gpu", **environment) as running:
+    with run(study_file, "--require-gpu", "--workers", "auto", **environment) as running:
         _, talk = running.communicate(timeout=120)
 
     assert running.returncode == 2, talk
+    assert "each with 0 GPU and 1 thread" in talk
     assert "--require-gpu was given, but" in talk
     assert "Traceback" not in talk
 
@@ -221,16 +198,46 @@ def test_a_cluster_is_shared_out(
     gpus: float | None,
     arrangement: tuple[int, int, float, int],
 ) -> None:
-    there = [Node(cpus=cpus, gpus=n_gpus) for cpus, n_gpus in nodes]
+    there = [Node(cpus=cpus, gpus=n_gpus, memory=0) for cpus, n_gpus in nodes]
 
     made = arrange(there, n_workers=n_workers, gpus_per_worker=gpus)
 
     assert (made.n_workers, made.n_placed, made.gpus, made.threads) == arrangement
 
 
+@pytest.mark.parametrize(
+    ("nodes", "n_open", "arrangement"),
+    [
+        # One with one thread on each core that has memory.
+        ([(4, 0, 8.0), (2, 0, 8.0)], 60, (6, 6, 0.0, 1)),
+        ([(4, 0, 8.0), (8, 0, 5.5)], 60, (7, 7, 0.0, 1)),
+        ([(0, 0, 8.0), (4, 0, 8.0)], 3, (3, 3, 0.0, 1)),
+        ([(4, 0, 8.0)], 1, (1, 1, 0.0, 1)),
+        # Where there are GPUs, these say how many.
+        ([(8, 1, 0.5), (8, 1, 0.5)], 60, (2, 2, 1.0, 8)),
+        ([(8, 1, 0.5), (8, 1, 0.5)], 1, (1, 1, 1.0, 8)),
+    ],
+)
+def test_auto_fills_a_cluster_without_gpus_core_by_core(
+    nodes: list[tuple[int, int, float]],
+    n_open: int,
+    arrangement: tuple[int, int, float, int],
+) -> None:
+    there = [Node(cpus=cpus, gpus=gpus, memory=int(gb * 1e9)) for cpus, gpus, gb in nodes]
+
+    made = arrange(there, n_workers="auto", gpus_per_worker=None, n_open=n_open)
+
+    assert (made.n_workers, made.n_placed, made.gpus, made.threads) == arrangement
+
+
+def test_auto_finds_no_worker_where_no_machine_has_memory_for_one() -> None:
+    with pytest.raises(InputError, match=r"a core and 1\.5 GB of memory"):
+        arrange([Node(cpus=8, gpus=0, memory=10**8)], n_workers="auto", gpus_per_worker=None)
+
+
 def test_a_cluster_without_room_for_a_worker_needs_to_be_told_how_many() -> None:
     with pytest.raises(InputError, match="--workers N"):
-        arrange([Node(cpus=8, gpus=0)], n_workers=None, gpus_per_worker=0.5)
+        arrange([Node(cpus=8, gpus=0, memory=0)], n_workers=None, gpus_per_worker=0.5)
 
 
 @pytest.mark.parametrize(

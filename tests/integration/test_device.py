@@ -13,7 +13,7 @@ import pytest
 from tests.conftest import StudyMaker
 from tests.workers import make_worker
 from tuner.device import PeakMemory
-from tuner.places import Gpu
+from tuner.gpus import Gpu
 from tuner.results import show_trial, trials
 from tuner.storage import Database, create_study
 from tuner.worker.messages import Message, Prepare, Ready, Unusable

@@ -3,13 +3,16 @@
 import logging
 import sys
 from collections.abc import Callable
-from typing import Any, NoReturn, TypeVar
+from typing import Any, Literal, NoReturn, TypeAlias, TypeVar
 
 import click
 
 from tuner.errors import TunerError
+from tuner.processor import MOST_WORKERS
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+#: What ``--workers`` says; None where it was not given.
+WorkerCount: TypeAlias = int | Literal["auto"] | None
 
 STUDY = click.argument("study", metavar="STUDY")
 FILE = click.argument("file", metavar="FILE")
@@ -33,7 +36,7 @@ class TunerGroup(click.Group):
         except TunerError as error:
             if debug:
                 raise
-            click.echo(f"error: {error}", err=True)
+            click.echo(f"error: {error}" if error.is_trouble else str(error), err=True)
             sys.exit(error.exit_code)
         except BrokenPipeError:  # `| head` has read enough
             sys.stderr.close()
@@ -66,13 +69,18 @@ def _set_debug(_context: click.Context, _option: click.Parameter, debug: bool) -
 
 
 def common(command: Command) -> Command:
-    """Add the options that every command takes."""
+    """Add the options that every command takes that opens a storage."""
     command = click.option(
         "--storage",
         metavar="URL",
         help="Where studies live: sqlite:///FILE or postgresql://USER@HOST/DATABASE. "
         "Else TUNER_STORAGE, the study file's `storage`, sqlite:///studies/tuner.db.",
     )(command)
+    return debugging(command)
+
+
+def debugging(command: Command) -> Command:
+    """Add ``--debug``."""
     return click.option(
         "--debug",
         is_flag=True,
@@ -94,6 +102,21 @@ def artifacts_folder(command: Command) -> Command:
     )(command)
 
 
+def _worker_count(
+    context: click.Context, option: click.Parameter, value: str | None
+) -> WorkerCount:
+    """Read ``--workers``."""
+    if value is None:
+        return None
+    if value == "auto":
+        return "auto"
+    if value.isdecimal() and 1 <= int(value) <= MOST_WORKERS:
+        return int(value)
+    raise click.BadParameter(
+        f"expected a number from 1 to {MOST_WORKERS}, or auto. Received {value!r}.", context, option
+    )
+
+
 def worker_places(command: Command) -> Command:
     """Add ``--workers``, ``--per-gpu`` and ``--require-gpu``."""
     command = click.option(
@@ -109,9 +132,10 @@ def worker_places(command: Command) -> Command:
     )(command)
     return click.option(
         "--workers",
-        metavar="N",
-        type=click.IntRange(min=1, max=256),
-        help="Workers in all, shared out over the GPUs. [default: one per GPU, or one]",
+        metavar="N|auto",
+        callback=_worker_count,
+        help="Workers in all, shared out over the GPUs; `auto`, where there is none, for one with "
+        "one thread on each core that memory allows. [default: one per GPU, or one]",
     )(command)
 
 

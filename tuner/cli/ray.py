@@ -3,6 +3,7 @@
 import os
 from functools import partial
 
+from tuner.cli.group import WorkerCount
 from tuner.cli.run import Launch
 from tuner.cli.studies import StudyFile
 from tuner.errors import InputError
@@ -15,7 +16,7 @@ from tuner.storage.address import parse_url
 def ray_workers(
     file: StudyFile,
     *,
-    workers: int | None,
+    workers: WorkerCount,
     per_gpu: int | None,
     gpus_per_worker: float | None,
     address: str | None,

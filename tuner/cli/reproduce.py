@@ -11,8 +11,9 @@ from rich.table import Table
 from tuner.cli.group import say
 from tuner.cli.show import console
 from tuner.cli.studies import data_root
+from tuner.gpus import discover
 from tuner.metrics import STEPS_PER_EPOCH
-from tuner.places import discover, usable_cores
+from tuner.processor import usable_cores
 from tuner.storage import Database, StoredStudy
 from tuner.worker.reproduce import Reproduction, reproduce
 from tuner.worker.worker import GRU_OBJECTIVE

@@ -2,21 +2,19 @@
 
 import os
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from tuner.cli.check import summarize_data
 from tuner.cli.group import say
 from tuner.cli.patience import Patience, end_at_sigterm
-from tuner.cli.places import described
+from tuner.cli.places import LocalPlaces
 from tuner.cli.query import print_best
 from tuner.cli.show import console
 from tuner.cli.studies import StudyFile, artifacts_of
 from tuner.cli.watch import LOOK_SECONDS, show_live
 from tuner.cli.words import best_line, end_of, headline, number
 from tuner.launch.local import LocalWorkers
-from tuner.places import Place
 from tuner.results import TrialRow, progress, trials
 from tuner.storage import Created, Database, StoredStudy, create_study, shown
 
@@ -65,19 +63,26 @@ class Workers(Protocol):
 class Launch(Protocol):
     """What starts workers."""
 
-    def __call__(self, study: str, *, artifacts: str) -> Workers:
-        """Give workers of a stored study, with a folder for checkpoints."""
+    def __call__(self, study: str, *, artifacts: str, n_open: int) -> Workers:
+        """Give workers of a stored study.
+
+        Args:
+            study: Its name.
+            artifacts: Folder for checkpoints.
+            n_open: Slots that are left.
+        """
 
 
-def local_workers(file: StudyFile, *, places: Sequence[Place], require_gpu: bool) -> Launch:
+def local_workers(file: StudyFile, *, places: LocalPlaces, require_gpu: bool) -> Launch:
     """Start one worker on this machine for each place."""
 
-    def launch(study: str, *, artifacts: str) -> Workers:
-        say(f"Starting {described(places)}.")
+    def launch(study: str, *, artifacts: str, n_open: int) -> Workers:
+        chosen = places.choose(n_open)
+        say(f"Starting {chosen}.")
         return LocalWorkers(
             study,
             storage=_absolute(file.storage),
-            places=places,
+            places=chosen.places,
             artifacts=artifacts,
             options=("--require-gpu",) if require_gpu else (),
             environment=os.environ,
@@ -91,8 +96,13 @@ def run_study(file: StudyFile, *, launch: Launch, artifacts: str | None) -> None
     end_at_sigterm()  # like Ctrl-C: the workers hand their trials back before
     stored = create_from(file)
     with Database.open(file.storage) as database:
-        if not progress(database, stored).is_over:
-            workers = launch(stored.config.name, artifacts=str(artifacts_of(database, artifacts)))
+        before = progress(database, stored)
+        if not before.is_over:
+            workers = launch(
+                stored.config.name,
+                artifacts=str(artifacts_of(database, artifacts)),
+                n_open=before.slots.total - before.slots.done,
+            )
             _watch(database, stored, workers)
         now = progress(database, stored)
         if now.ended is not None and now.slots.done < now.slots.total:

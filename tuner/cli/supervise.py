@@ -4,9 +4,8 @@ import os
 from collections.abc import Sequence
 
 from tuner.cli.group import say
-from tuner.cli.places import described
+from tuner.cli.places import Chosen
 from tuner.launch.local import GRACE_SECONDS, LocalWorkers
-from tuner.places import Place
 from tuner.worker.interruption import Interruption, end_with_parent
 
 #: Seconds between looks at the workers.
@@ -17,7 +16,7 @@ def supervise(
     study: str | None,
     *,
     storage: str,
-    places: Sequence[Place],
+    chosen: Chosen,
     artifacts: str | None,
     options: Sequence[str],
     until_stdin_closes: bool,
@@ -27,24 +26,24 @@ def supervise(
     Args:
         study: Name of a stored study; None for all that are open.
         storage: URL of its storage.
-        places: What each worker trains on.
+        chosen: What each worker trains on.
         artifacts: ``--artifacts``.
         options: More words for each ``tuner work``.
         until_stdin_closes: Whether to end with the process that started this one.
 
     Raises:
-        InterruptedWorkerError: A signal came; all trials were handed back.
+        InterruptedWorkerError: A signal came; the workers' own words tell what they handed back.
         TunerError: What went wrong in a worker, with its exit code.
     """
     interruption = Interruption()
     interruption.handle_signals(end_process=os._exit, within=2 * GRACE_SECONDS)
     if until_stdin_closes:
         end_with_parent()
-    say(f"Starting {described(places)}.")
+    say(f"Starting {chosen}.")
     with LocalWorkers(
         study,
         storage=storage,
-        places=places,
+        places=chosen.places,
         environment=os.environ,
         artifacts=artifacts,
         options=options,

@@ -5,7 +5,6 @@ import os
 
 from tuner.cli.group import say
 from tuner.cli.patience import Patience, end_at_sigterm
-from tuner.cli.places import described
 from tuner.cli.studies import artifacts_of, data_root, open_storage, open_study
 from tuner.mirror import check_artifacts
 from tuner.places import Place
@@ -20,6 +19,7 @@ def work_here(
     *,
     storage: str | None,
     place: Place,
+    described: str,
     require_gpu: bool,
     patience_minutes: float,
     wait_for_study: bool,
@@ -33,6 +33,7 @@ def work_here(
         study: Name of a stored study, or a study file; None for all that are open.
         storage: ``--storage``.
         place: What it trains on.
+        described: That in words.
         require_gpu: Whether to refuse to train on the processor.
         patience_minutes: How long to wait for a database that is away, now or later.
         wait_for_study: Whether to wait as long for a study that is not there yet.
@@ -44,7 +45,7 @@ def work_here(
     if until_stdin_closes:
         end_with_parent()
     else:  # who started it has not said so
-        say(f"Starting {described([place])}.")
+        say(f"Starting {described}.")
     patience = Patience(patience_minutes, for_study=wait_for_study)
     with contextlib.ExitStack() as opened:
         database: Database

@@ -11,8 +11,9 @@ from tuner.doctor import folders, gpus, machine, software, study
 from tuner.doctor.finding import Check, Finding, examine, unchecked
 from tuner.doctor.probing import Probed, probe
 from tuner.doctor.storage import StorageVisit
+from tuner.gpus import Gpus, discover
 from tuner.host import cache_folder, this_process
-from tuner.places import Gpus, discover, usable_cores
+from tuner.processor import usable_cores
 from tuner.storage.inspection import machines
 from tuner.worker.process import trainer_environment
 

@@ -9,7 +9,8 @@ from typing import Any
 
 from tuner.doctor.finding import Finding, fail, ok, unchecked, warn
 from tuner.doctor.probing import Probed, installed_at
-from tuner.places import Gpus, cuda_libraries
+from tuner.gpus import Gpus
+from tuner.places import cuda_libraries
 
 #: Part of the largest value by which cuDNN's GRU may differ from the generic one: rounding.
 TOLERANCE = 1e-3

@@ -5,7 +5,7 @@ import resource
 from collections.abc import Iterator
 
 from tuner.doctor.finding import Finding, fail, ok, warn
-from tuner.places import usable_cores
+from tuner.processor import usable_cores
 from tuner.worker.memory import MemoryGroup
 
 #: Bytes that a worker takes: itself, and its trainer with TensorFlow and a model of usual size.

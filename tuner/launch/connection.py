@@ -11,7 +11,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from tuner.errors import InputError
-from tuner.places import discover, usable_cores
+from tuner.gpus import discover
+from tuner.processor import usable_cores
 
 #: Bytes of memory for Ray's store of a local cluster, nearly its least: nothing is put there.
 _STORE_BYTES = 100 * 2**20

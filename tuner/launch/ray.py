@@ -7,13 +7,14 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from tuner.errors import InputError, StorageUnavailableError, TunerError
+from tuner.gpus import Gpu, discover
 from tuner.launch.arrangement import Arrangement, Node, arrange, sharing
 from tuner.launch.connection import connect, load_ray
 from tuner.launch.local import GRACE_SECONDS, LocalWorkers
-from tuner.places import Gpu, Place, discover, memory_share
+from tuner.places import Place, memory_share
 
 log = logging.getLogger(__name__)
 
@@ -35,9 +36,10 @@ class RayWorkers:
         storage: URL of its storage, without a password: it travels over Ray's connections.
         artifacts: ``--artifacts`` for every worker.
         address: Of a cluster, or ``"local"`` for a new one on this machine.
-        n_workers: How many; None for as many as `arrange` finds fitting.
+        n_workers: How many; None or ``"auto"`` for as many as `arrange` finds fitting.
         gpus_per_worker: What each takes; None for 1 where there are GPUs.
         options: More words for ``tuner work``.
+        n_open: Slots that are left to the study, which ``"auto"`` looks at.
     """
 
     def __init__(
@@ -47,14 +49,16 @@ class RayWorkers:
         storage: str,
         artifacts: str,
         address: str,
-        n_workers: int | None,
+        n_workers: int | Literal["auto"] | None,
         gpus_per_worker: float | None,
         options: Sequence[str] = (),
+        n_open: int | None = None,
     ) -> None:
         self._ray = load_ray(address)
         self._address = address
         self._n_workers = n_workers
         self._gpus_per_worker = gpus_per_worker
+        self._n_open = n_open
         root = os.environ.get("TUNER_DATA")
         self._work = {
             "study": study,
@@ -77,18 +81,23 @@ class RayWorkers:
                 Node(
                     cpus=int(node["Resources"].get("CPU", 0)),
                     gpus=int(node["Resources"].get("GPU", 0)),
+                    memory=int(node["Resources"].get("memory", 0)),
                 )
                 for node in self._ray.nodes()
                 if node["Alive"]
             ]
             chosen = arrange(
-                nodes, n_workers=self._n_workers, gpus_per_worker=self._gpus_per_worker
+                nodes,
+                n_workers=self._n_workers,
+                gpus_per_worker=self._gpus_per_worker,
+                n_open=self._n_open,
             )
             log.info(_described(chosen, len(nodes)))
             task = self._ray.remote(
                 num_gpus=chosen.gpus,
                 # Where workers take GPUs, these limit them, not who else uses the cores.
                 num_cpus=1 if chosen.gpus else chosen.threads,
+                memory=chosen.memory or None,
                 max_retries=-1,
                 scheduling_strategy="SPREAD",
             )(work_here)

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import psutil
 
+from tuner.control_groups import control_groups
+
 #: Share of the limit from which a killed trainer counts as out of memory. The last look is some
 #: seconds old and the kernel keeps a reserve, so a machine that ran out was rarely seen at 100 %.
 FULL = 0.9
@@ -76,27 +78,9 @@ class MemoryGroup:
         root: Path = Path("/sys/fs/cgroup"),
         membership: Path = Path("/proc/self/cgroup"),
     ) -> None:
-        self._first_generation = False
-        self._folders: list[Path] = []  # ours first, then those above it
-        try:
-            lines = membership.read_text().splitlines()
-        except OSError:
-            return  # no Linux
-        paths = {controllers: path for _, controllers, path in (x.split(":", 2) for x in lines)}
-        mount, path = root, paths.get("")
-        for controllers, own_path in paths.items():
-            if "memory" in controllers.split(","):
-                self._first_generation = True
-                mount, path = root / "memory", own_path
-        if path is None:
-            return
-        folder = mount / path.lstrip("/")
-        if ".." in folder.parts or not folder.is_dir():
-            folder = mount  # inside a container that sees only its own group, as the root
-        self._folders = [folder]
-        while folder != mount:
-            folder = folder.parent
-            self._folders.append(folder)
+        groups = control_groups("memory", root=root, membership=membership)
+        self._first_generation = groups.are_first
+        self._folders = groups.folders
 
     def n_kills(self) -> int | None:
         """Count the processes of this group that the kernel killed for lack of memory.

@@ -11,9 +11,9 @@ from typing import Any
 
 from tuner.data.download import localized
 from tuner.errors import InputError, TrainerError
+from tuner.gpus import Gpu
 from tuner.host import versions
 from tuner.metrics import STEPS_PER_EPOCH
-from tuner.places import Gpu
 from tuner.results import TrialDetails, show_trial
 from tuner.storage import Database, StoredStudy, known_fingerprint
 from tuner.worker.conversation import Conversation

@@ -2,7 +2,15 @@
 
 import click
 
-from tuner.cli.group import FILE, artifacts_folder, common, overrides, patient, worker_places
+from tuner.cli.group import (
+    FILE,
+    WorkerCount,
+    artifacts_folder,
+    common,
+    overrides,
+    patient,
+    worker_places,
+)
 
 
 @click.command()
@@ -51,7 +59,7 @@ def check(file: str, settings: tuple[str, ...], storage: str | None) -> None:
 @common
 def run(
     file: str,
-    workers: int | None,
+    workers: WorkerCount,
     per_gpu: int | None,
     require_gpu: bool,
     on: str,
@@ -69,7 +77,7 @@ def run(
     Example:
       tuner run studies/quickstart.toml --workers 2
     """
-    from tuner.cli.places import local_places
+    from tuner.cli.places import LocalPlaces
     from tuner.cli.ray import ray_workers, refuse_ray_options
     from tuner.cli.run import local_workers, run_study
     from tuner.cli.studies import read_study_file
@@ -86,8 +94,8 @@ def run(
         )
     else:
         refuse_ray_options(address=address, gpus_per_worker=gpus_per_worker)
-        chosen = local_places(workers=workers, per_gpu=per_gpu, require_gpu=require_gpu)
-        launch = local_workers(study_file, places=chosen, require_gpu=require_gpu)
+        offered = LocalPlaces(workers=workers, per_gpu=per_gpu, require_gpu=require_gpu)
+        launch = local_workers(study_file, places=offered, require_gpu=require_gpu)
     run_study(study_file, launch=launch, artifacts=artifacts)
 
 
@@ -142,7 +150,7 @@ def create(file: str, settings: tuple[str, ...], patience: float, storage: str |
 @common
 def work(
     study: str | None,
-    workers: int | None,
+    workers: WorkerCount,
     per_gpu: int | None,
     require_gpu: bool,
     threads: int | None,
@@ -166,24 +174,24 @@ def work(
     Example:
       TUNER_STORAGE=postgresql://tuner@db/tuner tuner work imdb
     """
-    from tuner.cli.places import local_places
+    from tuner.cli.places import LocalPlaces
     from tuner.cli.studies import located, storage_of
     from tuner.cli.supervise import supervise
     from tuner.cli.work import work_here
 
-    chosen = local_places(
+    chosen = LocalPlaces(
         workers=workers,
         per_gpu=per_gpu,
         require_gpu=require_gpu,
         threads=threads,
         gpu_memory=gpu_memory,
-    )
-    if len(chosen) > 1:  # each in a process of its own
+    ).choose()
+    if len(chosen.places) > 1:  # each in a process of its own
         name, url = located(study, storage) if study else (None, storage_of(storage))
         supervise(
             name,
             storage=url,
-            places=chosen,
+            chosen=chosen,
             artifacts=artifacts,
             options=(
                 *(("--require-gpu",) if require_gpu else ()),
@@ -197,7 +205,8 @@ def work(
     work_here(
         study,
         storage=storage,
-        place=chosen[0],
+        place=chosen.places[0],
+        described=str(chosen),
         require_gpu=require_gpu,
         patience_minutes=patience,
         wait_for_study=wait_for_study,
