@@ -14,6 +14,7 @@ from tests import postgres
 from tests.browser import chromium
 from tests.objectives import TOY_STUDY
 from tuner.config import StudyConfig
+from tuner.processor import usable_cores
 from tuner.storage import Database
 from tuner.study_file import load_study_file
 
@@ -23,11 +24,23 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 _NUMBERS = itertools.count()
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """Let `-n auto` start three processes for two cores: tests often wait for processes."""
+    return -(-3 * usable_cores() // 2)
+
+
+@pytest.fixture(scope="session")
+def _tests_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The cache of tests that need none of their own: not the user's."""
+    return tmp_path_factory.mktemp("cache")
+
+
 @pytest.fixture(autouse=True)
-def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_settings_from_outside(_tests_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith("TUNER_") and not name.startswith("TUNER_TEST_"):
             monkeypatch.delenv(name)
+    monkeypatch.setenv("TUNER_CACHE", str(_tests_cache))
 
 
 @pytest.fixture(scope="session")
@@ -76,8 +89,8 @@ def bucket_url(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> str:
 @pytest.fixture
 def machine_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The cache of a machine of its own, still empty."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return tmp_path / "cache" / "tuner"
+    monkeypatch.setenv("TUNER_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
 
 
 class Databases:
@@ -88,6 +101,7 @@ class Databases:
         self.server = sqlalchemy.make_url(server) if server else None
         self.made: list[str] = []
         self._template: str | None = None
+        self._engine: sqlalchemy.Engine | None = None
 
     def empty(self) -> str:
         """Give the URL of a database without tables; a SQLite file is not even there."""
@@ -113,26 +127,44 @@ class Databases:
         return self.server.set(database=name).render_as_string(hide_password=False)
 
     def drop(self) -> None:
-        """Remove what was made on the server."""
-        for name in self.made:
-            self._run(f"DROP DATABASE {name} WITH (FORCE)")
+        """Remove what was made on a server that stays; one of ours goes as a whole."""
+        if "TUNER_TEST_POSTGRES_URL" in os.environ:
+            for name in self.made:
+                self._run(f"DROP DATABASE {name} WITH (FORCE)")
+        if self._engine is not None:
+            self._engine.dispose()
 
     def _run(self, statement: str) -> None:
-        engine = sqlalchemy.create_engine(self.server or "", isolation_level="AUTOCOMMIT")
-        with engine.connect() as connection:
+        if self._engine is None:
+            self._engine = sqlalchemy.create_engine(self.server or "", isolation_level="AUTOCOMMIT")
+        with self._engine.connect() as connection:
+            version = getattr(connection.dialect, "server_version_info", ())
+            if "TEMPLATE" in statement and version >= (15,):
+                statement += " STRATEGY FILE_COPY"  # quicker where a server does not sync
             connection.execute(sqlalchemy.text(statement))
-        engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def sqlite_databases(tmp_path_factory: pytest.TempPathFactory) -> Databases:
+    """SQLite files."""
+    return Databases(tmp_path_factory.mktemp("databases"), None)
+
+
+@pytest.fixture(scope="session")
+def postgres_databases(
+    tmp_path_factory: pytest.TempPathFactory, postgres_server: str
+) -> Iterator[Databases]:
+    """Databases of a Postgres server."""
+    made = Databases(tmp_path_factory.mktemp("databases"), postgres_server)
+    yield made
+    made.drop()
 
 
 @pytest.fixture(scope="session", params=["sqlite", "postgres"])
-def databases(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Databases]:
+def databases(request: pytest.FixtureRequest) -> Databases:
     """Each kind of database that tuner promises to support."""
-    server = request.getfixturevalue("postgres_server") if request.param == "postgres" else None
-    made = Databases(tmp_path_factory.mktemp("databases"), server)
-    yield made
-    made.drop()
+    made: Databases = request.getfixturevalue(f"{request.param}_databases")
+    return made
 
 
 @pytest.fixture
@@ -153,6 +185,9 @@ def database(storage_url: str) -> Iterator[Database]:
     with Database.open(storage_url) as opened:
         yield opened
 
+
+#: For tests of what follows after all has been read, where databases cannot differ any more.
+on_one_database = pytest.mark.parametrize("databases", ["sqlite"], indirect=True)
 
 StudyMaker = Callable[..., StudyConfig]
 

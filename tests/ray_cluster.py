@@ -125,8 +125,12 @@ def kill_nodes(*nodes: subprocess.Popen[bytes]) -> None:
 @contextmanager
 def ray_cluster() -> Iterator[RayCluster]:
     """Give a cluster without nodes, and end what was added to it."""
-    hidden = ("CUDA_VISIBLE_DEVICES", "TUNER_", "RAY_")
-    environment = {name: v for name, v in os.environ.items() if not name.startswith(hidden)}
+    hidden = ("CUDA_VISIBLE_DEVICES", "RAY_")
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if name == "TUNER_CACHE" or not name.startswith(hidden)
+    }
     with tempfile.TemporaryDirectory(prefix="tuner-ray-", dir="/tmp") as name:
         cluster = RayCluster(Path(name), environment)
         try:

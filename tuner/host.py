@@ -15,6 +15,7 @@ from pathlib import Path
 import psutil
 
 import tuner
+from tuner.errors import InputError
 
 #: Packages besides ours that can change what a trial proposes or learns.
 PACKAGES = ("tensorflow", "keras", "numpy", "optuna")
@@ -135,9 +136,24 @@ def _source_hash(folder: Path) -> str:
 
 
 def cache_folder() -> Path:
-    """Give the folder for what can be had again: downloads, copies of checkpoints.
+    """Give the folder for what can be had again: downloads, prepared data, copies of checkpoints.
 
     All of a user's processes on a machine share it; it need not be there.
+
+    Returns:
+        What ``TUNER_CACHE`` names, else ``tuner`` below ``XDG_CACHE_HOME`` or ``~/.cache``.
+
+    Raises:
+        InputError: None of these is known.
     """
-    home = os.environ.get("XDG_CACHE_HOME")
-    return (Path(home) if home else Path.home() / ".cache") / "tuner"
+    if chosen := os.environ.get("TUNER_CACHE"):
+        return Path(chosen).absolute()
+    if home := os.environ.get("XDG_CACHE_HOME"):
+        return Path(home) / "tuner"
+    try:
+        return Path.home() / ".cache" / "tuner"
+    except RuntimeError as error:
+        raise InputError(
+            "This user has no home folder, and no other folder is named for what can be had "
+            "again. Name one with TUNER_CACHE."
+        ) from error

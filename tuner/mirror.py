@@ -62,7 +62,7 @@ def check_artifacts(artifacts: Path | Bucket) -> None:
     except OSError as error:
         raise InputError(
             f"{folder}: this machine's copies of checkpoints cannot be kept there: "
-            f"{error.strerror}. Let XDG_CACHE_HOME name a folder that can be written."
+            f"{error.strerror}. Let TUNER_CACHE name a folder that can be written."
         ) from error
 
 

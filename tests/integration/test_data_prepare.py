@@ -11,7 +11,7 @@ from tuner.data.fingerprint import fingerprint
 from tuner.data.prepare import Prepared, prepare
 from tuner.data.sources import read
 from tuner.data.split import split
-from tuner.data.text import build_vectorizer, encode
+from tuner.data.text import build_vectorizer
 
 
 def write(folder: Path) -> DataConfig:
@@ -59,8 +59,8 @@ def test_the_words_are_those_of_training_texts_only(tmp_path: Path) -> None:
 
 def test_a_new_text_becomes_ids_by_the_stored_words(tmp_path: Path) -> None:
     prepared = prepare(write(tmp_path), seed=3, folder=tmp_path)
-    ids, _ = encode(build_vectorizer(prepared.words or ()), ["The film?", "never seen"])
-    assert sorted(ids.tolist()) == [1, 1, 2, 3]
+    ids = build_vectorizer(prepared.words or ())(["The film?", "never seen"])
+    assert sorted(ids.flat_values.numpy().tolist()) == [1, 1, 2, 3]
 
 
 def test_the_same_study_gives_the_same_data_twice(tmp_path: Path) -> None:

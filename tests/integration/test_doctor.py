@@ -21,8 +21,9 @@ from tuner.doctor.probe import gru_difference
 from tuner.doctor.probing import probe
 from tuner.doctor.storage import StorageVisit
 from tuner.doctor.study import StudyVisit, check_extras, check_refusal, check_versions
+from tuner.gpus import discover
 from tuner.host import this_process
-from tuner.places import cuda_libraries, discover
+from tuner.places import cuda_libraries
 from tuner.storage import Database, create_study, end_study, other_versions
 from tuner.storage.openings import read_openings
 from tuner.storage.refusals import refuse

@@ -281,9 +281,9 @@ def test_a_cache_that_cannot_be_written_is_told(
     bucket_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").touch()
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    monkeypatch.setenv("TUNER_CACHE", str(tmp_path / "file"))
 
-    with pytest.raises(InputError, match="XDG_CACHE_HOME"):
+    with pytest.raises(InputError, match="TUNER_CACHE"):
         check_artifacts(Bucket(url=bucket_url))
 
 
@@ -372,7 +372,7 @@ def start_worker(storage: str, bucket_url: str, cache: Path) -> subprocess.Popen
     return subprocess.Popen(
         [sys.executable, "-c", WORKER, storage, bucket_url],
         cwd=ROOT,
-        env=os.environ | {"XDG_CACHE_HOME": str(cache)},
+        env=os.environ | {"TUNER_CACHE": str(cache)},
     )
 
 
@@ -395,7 +395,7 @@ def test_another_machine_goes_on_with_the_trial_of_a_killed_one_and_comes_to_the
             first.kill()
         wait_until(lambda: not trainer.is_running() or trainer.status() == "zombie")
 
-        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "machine-b"))
+        monkeypatch.setenv("TUNER_CACHE", str(tmp_path / "machine-b"))
         make_worker(database, study, "counting", artifacts=Bucket(url=bucket_url)).run()
 
         (row,) = trials(database, study)
@@ -417,7 +417,7 @@ def test_a_trial_that_is_handed_back_leaves_its_very_last_batch_to_another_machi
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     study = create_study(database, toy("budget.trials=1")).study
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "machine-a"))
+    monkeypatch.setenv("TUNER_CACHE", str(tmp_path / "machine-a"))
     worker = make_worker(database, study, "counting", artifacts=Bucket(url=bucket_url))
 
     def interrupt_when_it_has_saved() -> None:
@@ -431,7 +431,7 @@ def test_a_trial_that_is_handed_back_leaves_its_very_last_batch_to_another_machi
     thread.join()
     here = [path.name for path in (tmp_path / "machine-a").rglob("*.ckpt")]
 
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "machine-b"))
+    monkeypatch.setenv("TUNER_CACHE", str(tmp_path / "machine-b"))
     make_worker(database, study, "counting", artifacts=Bucket(url=bucket_url)).run()
 
     (row,) = trials(database, study)

@@ -102,6 +102,17 @@ def test_padding_is_on_the_right_only_and_time_a_multiple_of_32() -> None:
         assert real.any(axis=0).sum() > ids.shape[1] - 32
 
 
+@pytest.mark.parametrize("pad_to", [1, 50, 400])
+def test_padded_lengths_are_multiples_of_what_was_asked_for(pad_to: int) -> None:
+    data, cut = make_data(100), {"batch_size": 16, "max_length": 120}
+    training = training_batches(data, **cut, truncate="end", seed=0, epoch=0, pad_to=pad_to)
+    evaluation = evaluation_batches(data, **cut, truncate="end", pad_to=pad_to)
+    for ids in (*(ids for ids, _ in training), *(ids for _, ids in evaluation)):
+        longest = (ids != 0).sum(axis=1).max()
+        assert ids.shape[1] % pad_to == 0
+        assert longest <= ids.shape[1] < longest + pad_to
+
+
 @pytest.mark.parametrize(("truncate", "kept"), [("start", [8, 9, 10]), ("end", [2, 3, 4])])
 def test_a_longer_text_loses_the_end_that_was_asked_for(truncate: str, kept: list[int]) -> None:
     data = Encoded(

@@ -31,7 +31,7 @@ from tuner.doctor.storage import (
 )
 from tuner.doctor.study import compare_data
 from tuner.errors import InputError, StorageUnavailableError
-from tuner.places import Gpu, Gpus
+from tuner.gpus import Gpu, Gpus
 from tuner.storage.inspection import Rights, Server
 from tuner.worker.memory import MemoryGroup
 from tuner.worker.messages import Ready, Unusable
@@ -441,7 +441,7 @@ def test_a_folder_that_nobody_may_write_into_fails() -> None:
 
     assert found.status == "fail"
     assert "nothing can be written into" in found.text
-    assert "XDG_CACHE_HOME" in found.mend
+    assert "TUNER_CACHE" in found.mend
 
 
 def test_looking_at_a_folder_leaves_nothing_there(tmp_path: Path) -> None:

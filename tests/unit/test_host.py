@@ -113,6 +113,19 @@ def test_edited_sources_have_another_hash(tmp_path: Path) -> None:
     assert len(before) == 8
 
 
+def test_the_cache_is_where_the_person_says_else_where_the_system_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("HOME", "/home/ada")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/scratch")
+    monkeypatch.setenv("TUNER_CACHE", "/local")
+    assert host.cache_folder() == Path("/local")
+    monkeypatch.delenv("TUNER_CACHE")
+    assert host.cache_folder() == Path("/scratch/tuner")
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert host.cache_folder() == Path("/home/ada/.cache/tuner")
+
+
 def test_versions_are_told_without_loading_what_they_are_of() -> None:
     code = (
         "import sys; from tuner.host import versions; versions(); "

@@ -4,22 +4,23 @@ from pathlib import Path
 
 from tuner.cli.studies import StudyFile, data_root
 from tuner.config import StudyConfig
-from tuner.data import Summary, describe, read
-from tuner.data.split import split
+from tuner.data import Summary
+from tuner.data.prepare import prepare
 from tuner.domain import Fixed
 from tuner.domain import describe as in_words
 from tuner.storage import shown
 
 
 def summarize_data(config: StudyConfig) -> Summary:
-    """Read the data and try the split, so that bad data is told before anything is stored.
+    """Prepare the data, so that bad data is told before anything is stored.
+
+    Trainers of this machine then find it prepared.
 
     Raises:
         DataError: The data cannot be used.
     """
-    corpus = read(config.data, seed=config.seed, folder=config.folder, data_root=data_root())
-    split(corpus, validation=config.data.validation, seed=config.seed)
-    return describe(corpus)
+    prepared = prepare(config.data, seed=config.seed, folder=config.folder, data_root=data_root())
+    return prepared.summary
 
 
 def describe_study(file: StudyFile) -> list[str]:

@@ -1,13 +1,13 @@
 """From a study's examples to batches of token ids.
 
-`tuner.data.prepare.prepare` does everything up to the ids, and `tuner.data.batches` cuts them
-into batches. None of these modules imports TensorFlow before it has text to turn into ids, which
-`tuner.data.text` alone does.
+`tuner.data.prepare.prepare` does everything up to the ids, once a machine (`tuner.data.cache`),
+and `tuner.data.batches` cuts them into batches. None of it needs TensorFlow; only the layer that
+`tuner.data.text.build_vectorizer` makes does.
 """
 
 from tuner.data.corpus import Corpus
 from tuner.data.encoded import Encoded
-from tuner.data.prepare import Prepared
+from tuner.data.prepared import Prepared
 from tuner.data.sources import read, read_test
 from tuner.data.summary import Summary, describe
 

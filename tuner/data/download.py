@@ -98,7 +98,7 @@ def _fetch(url: str, key: str, suffixes: tuple[str, ...], check: Callable[[], No
     except OSError as error:
         raise DataError(
             f"{key} = {url!r}: no copy can be kept in {folder}: {error.strerror}. Make room, or "
-            f"let XDG_CACHE_HOME name another folder."
+            f"let TUNER_CACHE name another folder."
         ) from error
 
 

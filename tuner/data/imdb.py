@@ -53,17 +53,12 @@ def read(part: Literal["train", "test"], path: Path | None) -> Corpus:
     Raises:
         DataError: The file is missing, damaged, or not of this layout.
     """
-    if path is None:
-        path = _cache_folder() / REVIEWS_FILE
-        if not path.exists():
-            _download(REVIEWS_FILE, REVIEWS_SHA256)
-            with contextlib.suppress(DataError):  # a note below says what is missing
-                _download(WORDS_FILE, WORDS_MD5)
+    path, words_path = files(path)
     ranks, labels = _read_part(path, part)
-    words = _read_words(path.with_name(WORDS_FILE))
+    words = _read_words(words_path)
     if words is None:
         note = (
-            f"No word index ({path.with_name(WORDS_FILE)}): reviews are known as numbers only, "
+            f"No word index ({words_path}): reviews are known as numbers only, "
             f"so they cannot be shown, nor can the model read new texts. "
             f"keras.datasets.imdb.get_word_index() downloads it to {_cache_folder()}."
         )
@@ -72,11 +67,32 @@ def read(part: Literal["train", "test"], path: Path | None) -> Corpus:
         )
     if (highest := max((int(r.max()) for r in ranks if r.size), default=0)) >= len(words):
         raise DataError(
-            f"{path}: holds word {highest}, but {path.with_name(WORDS_FILE)} knows "
+            f"{path}: holds word {highest}, but {words_path} knows "
             f"{len(words) - 1} words. Expected files that belong together. Download both again."
         )
     texts = tuple(" ".join([words[rank] for rank in review.tolist()]) for review in ranks)
     return Corpus(texts=texts, ranks=None, labels=labels, classes=CLASSES, groups=None, notes=())
+
+
+def files(path: Path | None) -> tuple[Path, Path]:
+    """Name the files that hold the reviews and their words.
+
+    Args:
+        path: As in `read`.
+
+    Returns:
+        The file of the reviews and that of the words; either may be missing.
+
+    Raises:
+        DataError: The reviews must be downloaded and cannot be.
+    """
+    if path is None:
+        path = _cache_folder() / REVIEWS_FILE
+        if not path.exists():
+            _download(REVIEWS_FILE, REVIEWS_SHA256)
+            with contextlib.suppress(DataError):  # the reader's note says what is missing
+                _download(WORDS_FILE, WORDS_MD5)
+    return path, path.with_name(WORDS_FILE)
 
 
 def _cache_folder() -> Path:

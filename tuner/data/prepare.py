@@ -1,41 +1,29 @@
 """Everything between a study file and training: read, divide, learn words, turn into ids."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from tuner.config import DataConfig
+from tuner.data.cache import cached
 from tuner.data.corpus import Corpus, Rows
 from tuner.data.encoded import Encoded
 from tuner.data.fingerprint import fingerprint
+from tuner.data.origin import origin_of
+from tuner.data.prepared import Prepared
 from tuner.data.sources import read
 from tuner.data.split import split
+from tuner.data.summary import describe
+from tuner.data.text import encode, encode_ranks, learn_words, tokenize
 
-
-@dataclass(frozen=True, kw_only=True)
-class Prepared:
-    """Data that trials learn from and are judged by."""
-
-    #: Training examples.
-    train: Encoded
-    #: Validation examples.
-    validation: Encoded
-    #: Names of the classes, by label.
-    classes: tuple[str, ...]
-    #: Words of the training texts by id, from id 2; None where only ranks are known.
-    words: tuple[str, ...] | None
-    #: Names the examples and their preparation.
-    fingerprint: str
-    #: What a person should know.
-    notes: tuple[str, ...]
+__all__ = ["Prepared", "prepare"]
 
 
 def prepare(
     config: DataConfig, *, seed: int, folder: Path, data_root: Path | None = None
 ) -> Prepared:
-    """Read a study's examples and turn them into ids.
+    """Give a study's examples as ids, from this machine's cache where they are there already.
 
     Args:
         config: The ``[data]`` table.
@@ -46,26 +34,29 @@ def prepare(
     Raises:
         DataError: The data cannot be read or cannot be learned from.
     """
-    corpus = read(config, seed=seed, folder=folder, data_root=data_root)
+    origin = origin_of(config, seed=seed, folder=folder, data_root=data_root)
+    return cached(origin, lambda: _prepare(origin.located(config), seed=seed, folder=folder))
+
+
+def _prepare(config: DataConfig, *, seed: int, folder: Path) -> Prepared:
+    corpus = read(config, seed=seed, folder=folder)
     training, validation = split(corpus, validation=config.validation, seed=seed)
     ids, offsets, words = _encode(corpus, training, config.vocabulary)
     everything = Encoded(ids=ids, offsets=offsets, labels=corpus.labels)
     return Prepared(
         train=everything.subset(training),
         validation=everything.subset(validation),
-        classes=corpus.classes,
         words=words,
         fingerprint=fingerprint(corpus, config, seed=seed),
-        notes=corpus.notes,
+        summary=describe(corpus),
     )
 
 
 def _encode(
     corpus: Corpus, training: Rows, vocabulary: int
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64], tuple[str, ...] | None]:
-    from tuner.data.text import build_vectorizer, encode, encode_ranks, learn_words
-
     if corpus.texts is None:
         return *encode_ranks(corpus.ranks or (), vocabulary), None
-    words = learn_words([corpus.texts[i] for i in training], vocabulary)
-    return *encode(build_vectorizer(words), corpus.texts), words
+    tokens = tokenize(corpus.texts)
+    words = learn_words(tokens, training, vocabulary)
+    return *encode(tokens, words), words

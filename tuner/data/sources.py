@@ -44,6 +44,29 @@ def read(config: DataConfig, *, seed: int, folder: Path, data_root: Path | None 
     return with_findings(corpus)
 
 
+def files_of(
+    config: DataConfig, *, folder: Path, data_root: Path | None = None
+) -> tuple[Path, ...]:
+    """Name what `read` reads; what must be downloaded is downloaded.
+
+    Args:
+        config: The ``[data]`` table.
+        folder: As in `read`.
+        data_root: As in `read`.
+
+    Returns:
+        Files, of which those of ``imdb`` may be missing, or a folder; none for ``demo``.
+
+    Raises:
+        DataError: There is no such file or folder, or it cannot be downloaded.
+    """
+    if config.source == "demo":
+        return ()
+    if config.source == "imdb":
+        return imdb.files(_imdb_path(config, folder, data_root))
+    return (_locate(config.source, "data.source", folder, data_root),)
+
+
 def read_test(
     config: DataConfig,
     *,

@@ -35,8 +35,8 @@ def check_artifacts(place: Path | Bucket) -> Iterator[Finding]:
 
 
 def check_cache(folder: Path) -> Iterator[Finding]:
-    """See whether downloads and copies of checkpoints can be kept."""
-    yield folder_finding("cache", folder, "or name another one with XDG_CACHE_HOME")
+    """See whether downloads, prepared data and copies of checkpoints can be kept."""
+    yield folder_finding("cache", folder, "or name another one with TUNER_CACHE")
 
 
 def other_machines(seen: Iterable[str], here: str) -> list[str]:

@@ -32,6 +32,7 @@ _ALLOWED = (
     "VIRTUAL_ENV",
     "LD_LIBRARY_PATH",
     "KERAS_HOME",
+    "TUNER_CACHE",
     "XDG_CACHE_HOME",
     "HTTP_PROXY",
     "HTTPS_PROXY",

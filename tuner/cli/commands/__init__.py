@@ -6,7 +6,7 @@ from tuner import __version__
 from tuner.cli.commands.asking import best, list_studies, show, status, trials
 from tuner.cli.commands.explaining import dashboard, importance, report, reproduce
 from tuner.cli.commands.keeping import copy, delete, rename, upgrade
-from tuner.cli.commands.machine import doctor
+from tuner.cli.commands.machine import cache, doctor
 from tuner.cli.commands.running import check, create, run, work
 from tuner.cli.commands.steering import enqueue, extend, retry, stop
 from tuner.cli.group import TunerGroup
@@ -30,6 +30,6 @@ def main() -> None:
 for _command in (
     *(check, run, create, work, extend, stop, retry),
     *(list_studies, status, show, best, trials, importance, report),
-    *(doctor, reproduce, enqueue, rename, copy, dashboard, delete, upgrade),
+    *(doctor, cache, reproduce, enqueue, rename, copy, dashboard, delete, upgrade),
 ):
     main.add_command(_command)
