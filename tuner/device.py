@@ -69,6 +69,11 @@ def configure(
     return str(details.get("device_name", "gpu"))
 
 
+def has_gpu() -> bool:
+    """Say whether this process computes on a GPU, as `configure` decided."""
+    return bool(tf.config.get_visible_devices("GPU"))
+
+
 def _say_not_seen(gpu: str, require_gpu: bool) -> None:
     found = f"GPU {gpu} is there, but TensorFlow does not see it: {_why_not_seen()}."
     if require_gpu:

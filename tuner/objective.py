@@ -12,7 +12,10 @@ import optuna
 from tuner.checkpoints import Checkpoints
 from tuner.config import StudyConfig
 from tuner.data.prepare import Prepared, prepare
+from tuner.device import has_gpu
 from tuner.errors import InputError
+from tuner.model import uses_cudnn
+from tuner.network import Networks
 from tuner.space import Suggester
 from tuner.training import fit
 
@@ -100,6 +103,7 @@ class Objective:
     def __init__(self, config: StudyConfig, *, data_root: Path | None = None) -> None:
         self.config = config
         self.data_root = data_root
+        self._networks = Networks()
 
     @cached_property
     def data(self) -> Prepared:
@@ -165,9 +169,12 @@ class Objective:
             callbacks=[pruning, *callbacks],
             checkpoints=checkpoints,
             micro_batches=micro_batches,
+            networks=self._networks,
         )
         trial.set_user_attr("n_parameters", result.n_parameters)
         trial.set_user_attr("training_seconds", round(result.seconds, 3))
+        if has_gpu():
+            trial.set_user_attr("cudnn", uses_cudnn(params))
         if micro_batches > 1:
             trial.set_user_attr("micro_batches", micro_batches)
         if result.resumed_epochs:

@@ -7,10 +7,16 @@ order follows from how the model was built.
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import keras
+import numpy as np
+import tensorflow as tf
 
 from tuner.checkpoints import Array, Checkpoints, Report, Snapshot
+
+#: Variables that a batch changes, by what they belong to, each list in an order of its own.
+State: TypeAlias = Mapping[str, Sequence[keras.Variable | tf.Variable]]
 
 
 @dataclass(kw_only=True)
@@ -25,12 +31,19 @@ class Progress:
     best: Report | None = None
     #: The model's weights then.
     best_weights: Sequence[Array] = ()
+    #: Loss and size of each batch of the step that is being trained.
+    losses: list[tuple[float, int]] = field(default_factory=list)
     #: Batches that an earlier, interrupted training had done; 0 for a training that is new.
     n_resumed: int = 0
     #: Seconds that the earlier training took.
     earlier_seconds: float = 0.0
     #: When this one began, by `time.perf_counter`.
     started: float = field(default_factory=time.perf_counter)
+
+    def mean_loss(self) -> float:
+        """Average the loss over the examples of this step so far, of which there are some."""
+        total = sum(loss * size for loss, size in self.losses)
+        return total / sum(size for _, size in self.losses)
 
     @property
     def seconds(self) -> float:
@@ -39,7 +52,7 @@ class Progress:
 
 
 def interruptible(
-    model: keras.Model,
+    state: State,
     progress: Progress,
     callbacks: Sequence[keras.callbacks.Callback],
     checkpoints: Checkpoints,
@@ -52,7 +65,8 @@ def interruptible(
     with the same logs, as whoever listens now may have missed some.
 
     Args:
-        model: Freshly built and compiled, with the optimizer's variables; it is overwritten.
+        state: All that a batch changes, by what it belongs to, as it is before the first batch;
+            it is overwritten.
         progress: Of the training; it is overwritten.
         callbacks: Of the training; the first one counts batches in `progress`, adds reports to
             it, and puts ``"step"`` and the metrics into the logs.
@@ -65,31 +79,19 @@ def interruptible(
     """
     snapshot = checkpoints.newest()
     if snapshot is not None:
-        for name, variables in _variables(model).items():
-            _assign(variables, snapshot.arrays[name])
+        for name, variables in state.items():
+            for variable, value in zip(variables, snapshot.arrays[name], strict=True):
+                variable.assign(value)
         progress.n_batches = progress.n_resumed = snapshot.n_batches
         progress.earlier_seconds = snapshot.seconds
         progress.reports[:] = snapshot.reports
         progress.best = next((r for r in snapshot.reports if r.step == snapshot.best_step), None)
         progress.best_weights = snapshot.arrays["best"]
+        progress.losses[:] = zip(*(a.tolist() for a in snapshot.arrays["losses"]), strict=True)
         checkpoints.on_resume(snapshot)
     early_end = _EarlyEnd()
-    keeper = _Keeper(checkpoints, progress, callbacks, early_end, batches_per_step, snapshot)
+    keeper = _Keeper(state, checkpoints, progress, callbacks, early_end, batches_per_step, snapshot)
     return [early_end, *callbacks, keeper]
-
-
-def _variables(model: keras.Model) -> dict[str, list[keras.Variable]]:
-    """Give all that a batch changes: weights, dropout's seeds, the optimizer, running means."""
-    return {
-        "model": model.variables,
-        "optimizer": model.optimizer.variables,
-        "metrics": model.metrics_variables,
-    }
-
-
-def _assign(variables: Sequence[keras.Variable], values: Sequence[Array]) -> None:
-    for variable, value in zip(variables, values, strict=True):
-        variable.assign(value)
 
 
 class _EarlyEnd(keras.callbacks.Callback):
@@ -115,6 +117,7 @@ class _Keeper(keras.callbacks.Callback):
 
     def __init__(
         self,
+        state: State,
         checkpoints: Checkpoints,
         progress: Progress,
         others: Sequence[keras.callbacks.Callback],
@@ -123,6 +126,7 @@ class _Keeper(keras.callbacks.Callback):
         resumed: Snapshot | None,
     ) -> None:
         super().__init__()
+        self._state = state
         self._checkpoints = checkpoints
         self._progress = progress
         self._others = others
@@ -151,16 +155,14 @@ class _Keeper(keras.callbacks.Callback):
             for callback in listeners:
                 callback.on_epoch_end(report.step - 1, told)
         step = self._progress.n_batches // self._batches_per_step
-        if self._is_at_end_of_step and step not in {r.step for r in self._resumed.reports}:
+        if self._is_at_end_of_step and self._progress.losses:
             # A stop after a step's last batch came before its evaluation.
-            unfinished = {name: float(v) for name, v in self.model.get_metrics_result().items()}
+            unfinished: dict[str, float] = {}
             for callback in (evaluation, *listeners):
                 callback.on_epoch_end(step - 1, unfinished)
 
     def on_epoch_begin(self, epoch: int, logs: object = None) -> None:
         del epoch, logs
-        if self._resumed is not None and self._is_inside_resumed_step:
-            _assign(self.model.metrics_variables, self._resumed.arrays["metrics"])
         self._resumed = None  # its arrays are many megabytes
 
     def on_train_batch_end(self, batch: int, logs: object = None) -> None:
@@ -187,7 +189,7 @@ class _Keeper(keras.callbacks.Callback):
         progress = self._progress
         arrays: Mapping[str, tuple[Array, ...]] = {
             name: tuple(variable.numpy() for variable in variables)
-            for name, variables in _variables(self.model).items()
+            for name, variables in self._state.items()
         }
         self._checkpoints.write(
             Snapshot(
@@ -195,7 +197,14 @@ class _Keeper(keras.callbacks.Callback):
                 seconds=progress.seconds,
                 reports=tuple(progress.reports),
                 best_step=progress.best.step if progress.best else None,
-                arrays={**arrays, "best": tuple(progress.best_weights)},
+                arrays={
+                    **arrays,
+                    "best": tuple(progress.best_weights),
+                    "losses": (
+                        np.array([loss for loss, _ in progress.losses], np.float64),
+                        np.array([size for _, size in progress.losses], np.int64),
+                    ),
+                },
             )
         )
         self._last_write = time.monotonic()

@@ -3,30 +3,26 @@
 import hashlib
 import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import keras
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from tuner.checkpoints import Checkpoints, Report
-from tuner.data.batches import evaluation_batches, n_batches, training_batches
+from tuner.checkpoints import Array, Checkpoints, Report
+from tuner.data.batches import TIME_STEP, n_batches, training_batches
 from tuner.data.encoded import Encoded
-from tuner.errors import ConfigError, DataError, TrialFailedError
-from tuner.metrics import METRICS, STEPS_PER_EPOCH, Labels, Metric, Probabilities, evaluate
-from tuner.micro_batches import split_batches
-from tuner.model import build_model
-from tuner.resume import Progress, interruptible
+from tuner.errors import ConfigError
+from tuner.evaluation import Evaluation
+from tuner.metrics import METRICS, STEPS_PER_EPOCH, Labels
+from tuner.model import build_model, piece_length, variables_of
+from tuner.network import Network, Networks
+from tuner.resume import Progress, State, interruptible
+from tuner.schedule import learning_rate
 from tuner.space import GRUParams
-
-#: Share of the validation set that evaluations inside the first epoch use ...
-PART_OF_VALIDATION = 0.2
-#: ... and how many examples they use at least.
-MIN_PART = 200
-#: Examples that are evaluated at a time; fixed, so that a value does not depend on `batch_size`.
-EVALUATION_BATCH = 256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,8 +48,21 @@ class FitResult:
     seconds: float
     #: Epochs that an earlier, interrupted training had done; 0 where there was none.
     resumed_epochs: float
-    #: The model with the weights of the best epoch.
-    model: keras.Model
+    #: What was trained.
+    params: GRUParams
+    #: What the model's variables were at the best epoch, in the order of `variables_of`.
+    weights: Sequence[Array]
+    #: Number of token ids, and of classes.
+    shape: tuple[int, int]
+
+    @cached_property
+    def model(self) -> keras.Model:
+        """The model with the weights of the best epoch, of built-in layers, uncompiled."""
+        vocabulary, n_classes = self.shape
+        model = build_model(self.params, vocabulary=vocabulary, n_classes=n_classes, seed=0)
+        for variable, value in zip(variables_of(model), self.weights, strict=True):
+            variable.assign(value)
+        return model
 
 
 def fit(
@@ -69,6 +78,7 @@ def fit(
     callbacks: Sequence[keras.callbacks.Callback] = (),
     checkpoints: Checkpoints | None = None,
     micro_batches: int = 1,
+    networks: Networks | None = None,
 ) -> FitResult:
     """Train a model and keep the weights of its best epoch.
 
@@ -84,12 +94,10 @@ def fit(
     called after each batch of an evaluation, so that it can give signs of life.
 
     The result depends on the arguments alone: on a CPU with the same number of threads it is the
-    same bit for bit, in a fresh process or in one that has trained other models, interrupted and
-    resumed from a checkpoint or not. Only a resumed training tells its callbacks again of the
-    evaluations before the interruption, and numbers the batches that are left in the interrupted
-    step from 0. To this end, and
-    to free memory, Keras forgets its global state first: models of earlier calls keep working,
-    but a global dtype policy or seed does not outlive this call.
+    same bit for bit, in a fresh process or in one that has trained other models, with a network
+    that is new or used again, interrupted and resumed from a checkpoint or not. Only a resumed
+    training tells its callbacks again of the evaluations before the interruption, and numbers the
+    batches that are left in the interrupted step from 0.
 
     Args:
         params: The hyperparameters.
@@ -104,7 +112,9 @@ def fit(
         callbacks: Called after the evaluation.
         checkpoints: Where a training goes on that was interrupted, and where this one leaves what
             another needs to go on. Its identity must tell the data and the device.
-        micro_batches: Parts into which each batch is cut to save memory; see `split_batches`.
+        micro_batches: Parts into which each batch is cut to save memory.
+        networks: What earlier trainings have compiled; None to begin with nothing. Keras forgets
+            its global state before the first network, to free memory.
 
     Returns:
         The value, how it came about, and the model.
@@ -126,15 +136,27 @@ def fit(
             f"metric: expected one of {', '.join(METRICS)}. Received {metric!r}. "
             "Name one of those in the study file."
         )
-    keras.utils.clear_session(free_memory=True)
+    network = (networks or Networks()).get(
+        params, vocabulary=vocabulary, n_classes=n_classes, micro_batches=micro_batches
+    )
+    network.restart(
+        params,
+        seed=seed,
+        class_weights=class_weights(train.labels, n_classes) if params.class_weights else {},
+    )
     progress = Progress()
-    model = build_model(params, vocabulary=vocabulary, n_classes=n_classes, seed=seed)
-    if micro_batches > 1:
-        split_batches(model, micro_batches)
     n_all = n_batches(len(train), params.batch_size)
     per_step = n_all // STEPS_PER_EPOCH
-    evaluation = _Evaluation(
-        Predictor(model, params), validation, metric, seed, progress, per_step, callbacks
+    evaluation = Evaluation(
+        network.predictor,
+        params,
+        validation,
+        metric=metric,
+        seed=seed,
+        progress=progress,
+        batches_per_step=per_step,
+        average=network.average,
+        listeners=callbacks,
     )
     together = [evaluation, *callbacks]
     if checkpoints is not None:
@@ -147,103 +169,59 @@ def fit(
             metric=metric,
             micro_batches=str(micro_batches),
             examples=f"{len(train)} + {len(validation)}",
-            variables=_shapes(model),
+            variables=_shapes(network.state),
             tensorflow=tf.__version__,
             keras=keras.__version__,
             numpy=np.__version__,
         )
-        together = interruptible(model, progress, together, checkpoints, batches_per_step=per_step)
-    model.fit(
+        together = interruptible(
+            network.state, progress, together, checkpoints, batches_per_step=per_step
+        )
+    pace = _Pace(network, params, progress, n_all=epochs * n_all)
+    network.model.fit(
         _dataset(params, train, epochs=epochs, seed=seed, start=divmod(progress.n_batches, n_all)),
         steps_per_epoch=per_step,
         initial_epoch=progress.n_batches // per_step,
         epochs=epochs * STEPS_PER_EPOCH,
-        class_weight=class_weights(train.labels, n_classes) if params.class_weights else None,
-        callbacks=together,
+        callbacks=[pace, *together],
         shuffle=False,
         verbose=0,
     )
     best = progress.best
-    if best is not None:
-        model.set_weights(progress.best_weights)
     return FitResult(
         value=best.value if best else math.nan,
         best_epoch=best.step // STEPS_PER_EPOCH if best else 0,
         metrics=best.metrics if best else {},
         reports=tuple(progress.reports),
-        n_parameters=model.count_params(),
+        n_parameters=sum(math.prod(weight.shape) for weight in network.model.trainable_variables),
         seconds=progress.seconds,
         resumed_epochs=progress.n_resumed / n_all,
-        model=model,
+        params=params,
+        weights=progress.best_weights
+        if best
+        else [variable.numpy() for variable in variables_of(network.model)],
+        shape=(vocabulary, n_classes),
     )
 
 
-class Predictor:
-    """Computes class probabilities for whole data sets, by a function that is traced once.
+class _Pace(keras.callbacks.Callback):
+    """Sets the step size of each gradient step."""
 
-    Args:
-        model: From `build_model`, or loaded from such a one's file.
-        params: The hyperparameters it was trained with; they say how texts are cut.
-    """
-
-    def __init__(self, model: keras.Model, params: GRUParams) -> None:
+    def __init__(
+        self, network: Network, params: GRUParams, progress: Progress, *, n_all: int
+    ) -> None:
+        super().__init__()
+        self._network = network
         self._params = params
-        self._n_classes = int(model.output_shape[-1])
-        # Keras' own predict() sets up an iterator, callbacks and threads at each call.
-        self._run = tf.function(
-            lambda ids: model(ids, training=False),
-            input_signature=[tf.TensorSpec((None, None), tf.int32)],
-            # There is nothing to convert, and a process that is killed would leave the converted
-            # source among the temporary files.
-            autograph=False,
+        self._progress = progress
+        self._n_all = n_all
+
+    def on_train_batch_begin(self, batch: int, logs: object = None) -> None:
+        del batch, logs
+        n_done = self._progress.n_batches
+        self._network.set_learning_rate(
+            learning_rate(self._params, n_done=n_done, n_all=self._n_all)
         )
-
-    def probabilities(
-        self, data: Encoded, after_batch: Callable[[int], None] = lambda _: None
-    ) -> Probabilities:
-        """Predict.
-
-        Args:
-            data: The texts; the labels are not looked at.
-            after_batch: Called after each batch with its number, from 0.
-
-        Returns:
-            float32, ``(n, n_classes)``, in the order of the texts.
-        """
-        result = np.empty((len(data), self._n_classes), np.float32)
-        batches = evaluation_batches(
-            data,
-            batch_size=EVALUATION_BATCH,
-            max_length=self._params.max_length,
-            truncate=self._params.truncate,
-        )
-        for number, (rows, ids) in enumerate(batches):
-            result[rows] = self._run(ids).numpy()
-            after_batch(number)
-        return result
-
-
-def part_of_validation(labels: Labels, seed: int) -> npt.NDArray[np.int64]:
-    """Choose the examples for evaluations inside the first epoch.
-
-    Args:
-        labels: Classes of the validation set; int32, (n,).
-        seed: Of the trial.
-
-    Returns:
-        Rows of the validation set in ascending order; int64, (m,), where m is a fifth of n but at
-        least 200, or n where there are fewer. Each class has its share of them, give or take one,
-        and at least one where there is room.
-    """
-    size = min(len(labels), max(MIN_PART, int(PART_OF_VALIDATION * len(labels))))
-    shuffled = np.random.default_rng(seed).permutation(len(labels))
-    # How far down the queue of its class each example stands, from 0 to below 1: those at the
-    # front of all queues are the part.
-    depth = np.empty(len(labels))
-    for label in np.unique(labels):
-        queue = shuffled[labels[shuffled] == label]
-        depth[queue] = np.arange(len(queue)) / len(queue)
-    return np.sort(np.argsort(depth, kind="stable")[:size])
 
 
 def class_weights(labels: Labels, n_classes: int) -> dict[int, float]:
@@ -264,9 +242,9 @@ def class_weights(labels: Labels, n_classes: int) -> dict[int, float]:
     }
 
 
-def _shapes(model: keras.Model) -> str:
+def _shapes(state: State) -> str:
     """Sum up which variables there are, so that no checkpoint of another network is taken."""
-    variables = [*model.variables, *model.optimizer.variables, *model.metrics_variables]
+    variables = [variable for name in sorted(state) for variable in state[name]]
     shapes = [(tuple(variable.shape), str(variable.dtype)) for variable in variables]
     return hashlib.sha256(repr(shapes).encode()).hexdigest()
 
@@ -293,6 +271,7 @@ def _dataset(
             truncate=params.truncate,
             seed=seed,
             epoch=epoch,
+            pad_to=piece_length(params) or TIME_STEP,
         )
 
     def batches() -> Iterator[tuple[npt.NDArray[np.int32], Labels]]:
@@ -302,82 +281,3 @@ def _dataset(
     ids = tf.TensorSpec((None, None), tf.int32)  # (batch, time)
     labels = tf.TensorSpec((None,), tf.int32)  # (batch,)
     return tf.data.Dataset.from_generator(batches, output_signature=(ids, labels)).prefetch(2)
-
-
-class _Evaluation(keras.callbacks.Callback):
-    """Counts batches, evaluates after steps, remembers the best weights, notices divergence."""
-
-    def __init__(
-        self,
-        predictor: Predictor,
-        validation: Encoded,
-        metric: str,
-        seed: int,
-        progress: Progress,
-        batches_per_step: int,
-        listeners: Sequence[keras.callbacks.Callback],
-    ) -> None:
-        super().__init__()
-        self._predictor = predictor
-        self._metric = metric
-        self._whole = validation
-        self._part = validation.subset(part_of_validation(validation.labels, seed))
-        self._progress = progress
-        self._batches_per_step = batches_per_step
-        self._listeners = listeners
-
-    def on_train_batch_end(self, batch: int, logs: dict[str, float]) -> None:
-        del batch  # in an interrupted step Keras counts from where that goes on
-        step, number = divmod(self._progress.n_batches, self._batches_per_step)
-        self._progress.n_batches += 1
-        if not math.isfinite(logs["loss"]):
-            raise self._diverged(
-                f"the loss is {logs['loss']} at batch {number + 1} of step {step + 1}"
-            )
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
-        step = epoch + 1
-        ends_epoch = step % STEPS_PER_EPOCH == 0
-        inside_later_epoch = step > STEPS_PER_EPOCH and not ends_epoch
-        # A callback that stopped at a batch has left this step unfinished.
-        if inside_later_epoch or self.model.stop_training:
-            return
-        metrics = self._evaluate(self._whole if ends_epoch else self._part, step)
-        report = Report(
-            step=step, value=metrics[self._metric], metrics=metrics, loss=float(logs["loss"])
-        )
-        self._progress.reports.append(report)
-        logs.update(metrics, step=step)
-        if ends_epoch and self._is_best(report):
-            self._progress.best = report
-            self._progress.best_weights = self.model.get_weights()
-
-    def _evaluate(self, data: Encoded, step: int) -> dict[str, float]:
-        probabilities = self._predictor.probabilities(data, self._after_batch)
-        if not np.isfinite(probabilities).all():
-            raise self._diverged(f"predictions are not finite after step {step}")
-        metrics = evaluate(data.labels, probabilities)
-        if not math.isfinite(metrics[self._metric]):
-            raise DataError(
-                f"{self._metric} is not a number on {len(data)} validation examples of "
-                f"{len(np.unique(data.labels))} class(es). Give each class more examples, or "
-                "judge the study by another metric."
-            )
-        return metrics
-
-    def _after_batch(self, number: int) -> None:
-        for callback in self._listeners:
-            callback.on_test_batch_end(number, {})
-
-    def _is_best(self, report: Report) -> bool:
-        judge: Metric = METRICS[self._metric]
-        best = self._progress.best
-        return best is None or judge.better(report.value, best.value)
-
-    def _diverged(self, what: str) -> TrialFailedError:
-        rate = float(self.model.optimizer.learning_rate)
-        return TrialFailedError(
-            f"Training diverged: {what} (a quarter of an epoch), with learning_rate={rate:g}. "
-            "Lower learning rates are safer.",
-            reason="diverged",
-        )

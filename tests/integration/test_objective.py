@@ -117,7 +117,7 @@ def test_a_trial_that_was_handed_back_goes_on_and_tells_all_reports(
 def test_a_study_optimizes_it_with_the_workers_pruning_rule(config: StudyConfig) -> None:
     study = optuna.create_study(
         direction=config.direction,
-        sampler=optuna.samplers.RandomSampler(seed=0),
+        sampler=optuna.samplers.RandomSampler(seed=2),
         pruner=RungPruner(RungRule(first=1, factor=2)),
     )
 

@@ -12,12 +12,30 @@ import pytest
 
 from tests.integration.test_training import Recorder, fingerprint, small, texts
 from tuner.checkpoints import Checkpoints, Snapshot
+from tuner.network import Networks
 from tuner.space import GRUParams
 from tuner.training import FitResult, fit
 
 PARAMS = small(units=3, embedding_dropout=0.3, dropout=0.4, class_weights=True, batch_size=4)
-#: The same with everything else that has a state or a variable.
-DEEP = PARAMS.model_copy(update={"layers": 2, "layer_dropout": 0.3, "bidirectional": True})
+#: The same with everything else that has a state, a variable or a course.
+DEEP = PARAMS.model_copy(
+    update={
+        "layers": 2,
+        "layer_dropout": 0.3,
+        "word_dropout": 0.1,
+        "pooling": "attention",
+        "chunk_length": 4,
+        "schedule": "cosine",
+        "warmup": 0.2,
+        "ema_decay": 0.9,
+        "weight_decay": 0.01,
+        "clip_norm": 0.5,
+        "label_smoothing": 0.1,
+        "adversarial": 0.05,
+    }
+)
+#: Compiled once for all trainings here, which must not show.
+NETWORKS = Networks(size=4)
 #: Batches of the training below: 2 epochs of 4 steps of 3 batches.
 N_BATCHES = 24
 
@@ -40,6 +58,7 @@ def train(
         metric="val_loss",
         callbacks=callbacks,
         checkpoints=checkpoints,
+        networks=NETWORKS,
     )
 
 
@@ -85,11 +104,12 @@ class Kill(Count):
 
 
 def whole(result: FitResult) -> str:
-    """Write down a training to the last bit: also the optimizer, dropout's seeds, the losses."""
-    model = result.model
+    """Write down the training that has just ended to the last bit, with all that it left."""
+    network = NETWORKS.get(result.params, vocabulary=12, n_classes=2, micro_batches=1)
     state = hashlib.sha256()
-    for variable in (*model.variables, *model.optimizer.variables):
-        state.update(variable.numpy().tobytes())
+    for variables in network.state.values():
+        for variable in variables:
+            state.update(variable.numpy().tobytes())
     losses = [report.loss.hex() for report in result.reports]
     return repr((fingerprint(result), state.hexdigest(), losses, result.best_epoch))
 

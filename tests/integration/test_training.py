@@ -1,7 +1,6 @@
 """Training learns, is the same bit for bit, keeps the best epoch, and notices divergence."""
 
 import hashlib
-import inspect
 import math
 import os
 import subprocess
@@ -17,9 +16,11 @@ import pytest
 from tuner.data.batches import n_batches, training_batches
 from tuner.data.encoded import Encoded
 from tuner.errors import ConfigError, DataError, TrialFailedError
+from tuner.evaluation import Predictor, part_of_validation
 from tuner.metrics import METRICS, evaluate
+from tuner.network import Networks
 from tuner.space import GRUParams
-from tuner.training import FitResult, Predictor, class_weights, fit, part_of_validation
+from tuner.training import FitResult, class_weights, fit
 
 VOCABULARY = 12
 Floats = npt.NDArray[np.float32]
@@ -106,7 +107,7 @@ class Recorder(keras.callbacks.Callback):
 
 
 class Poison(keras.callbacks.Callback):
-    """Makes one weight infinite after the first batch of a step, or after its last one."""
+    """Makes some weights infinite after the first batch of a step, or after its last one."""
 
     def __init__(self, *, step: int, at_end: bool = False) -> None:
         super().__init__()
@@ -121,7 +122,7 @@ class Poison(keras.callbacks.Callback):
         last = self.params["steps"] - 1
         if self._now == self._step and batch == (last if self._at_end else 0):
             weights = self.model.get_weights()
-            weights[-2][0, 0] = np.inf
+            weights[-2][0] = np.inf  # so are the logits of all classes, of whatever sign
             self.model.set_weights(weights)
 
 
@@ -208,7 +209,7 @@ def test_the_first_epoch_is_reported_in_quarters_and_later_ones_at_their_end() -
 
 def cross_entropies(result: FitResult, params: GRUParams, data: Encoded) -> Floats:
     """Compute each example's loss under the returned model: float32, (n,)."""
-    probabilities = Predictor(result.model, params).probabilities(data)
+    probabilities = Predictor(result.model).probabilities(data, params)
     return -np.log(probabilities[np.arange(len(data)), data.labels])
 
 
@@ -263,10 +264,10 @@ def test_each_step_trains_on_its_quarter_of_the_epoch_with_its_weights(weighted:
 def test_the_value_is_the_metric_of_the_returned_model_on_all_of_validation() -> None:
     validation = texts(333, seed=2, noise=0.3)
     result = train(small(), validation=validation, metric="val_auc", epochs=2)
-    probabilities = Predictor(result.model, small()).probabilities(validation)
+    probabilities = Predictor(result.model).probabilities(validation, small())
     recomputed = evaluate(validation.labels, probabilities)
-    assert recomputed == result.metrics
-    assert result.value == recomputed["val_auc"]
+    assert recomputed == pytest.approx(result.metrics, abs=1e-5)
+    assert result.value == result.metrics["val_auc"]
 
 
 def test_the_best_epoch_is_kept_and_not_the_last() -> None:
@@ -276,8 +277,8 @@ def test_the_best_epoch_is_kept_and_not_the_last() -> None:
     losses = [r.value for r in result.reports if r.step % 4 == 0]
     assert result.best_epoch == 1 + int(np.argmin(losses)) < 6
     assert result.value == min(losses)
-    probabilities = Predictor(result.model, small()).probabilities(validation)
-    assert evaluate(validation.labels, probabilities)["val_loss"] == result.value
+    probabilities = Predictor(result.model).probabilities(validation, small())
+    assert evaluate(validation.labels, probabilities)["val_loss"] == pytest.approx(result.value)
 
 
 def test_the_first_of_equally_good_epochs_is_kept() -> None:
@@ -316,7 +317,8 @@ def test_callbacks_are_called_after_each_batch_of_an_evaluation() -> None:
             calls.append(batch)
 
     train(small(), validation=texts(600, seed=2), epochs=1, callbacks=[SignsOfLife()])
-    assert calls == [0, 0, 0, 0, 1, 2]  # three times a part of 200, then all, 256 at a time
+    # Three times a part of 200, then all, 128 at a time.
+    assert calls == [0, 1, 0, 1, 0, 1, 0, 1, 2, 3, 4]
 
 
 # --- micro-batches -------------------------------------------------------------------------------
@@ -343,8 +345,6 @@ def test_a_batch_in_parts_trains_as_the_whole_batch(
     assert parts.value == pytest.approx(whole.value, abs=1e-4)
     losses = [[report.loss for report in result.reports] for result in (parts, whole)]
     assert losses[0] == pytest.approx(losses[1], abs=1e-4)
-    # Adam corrects its means by the number of steps: parts must not count.
-    assert int(parts.model.optimizer.iterations) == n_batches(70, params.batch_size) == 8
 
 
 def test_batches_in_parts_give_the_same_bits_again() -> None:
@@ -363,8 +363,8 @@ def test_a_model_that_was_trained_in_parts_is_saved_as_any_other(tmp_path: Path)
 # --- the part of the validation set --------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("n", "size"), [(50, 50), (200, 200), (700, 200), (5000, 1000)])
-def test_the_part_is_a_fifth_but_at_least_200(n: int, size: int) -> None:
+@pytest.mark.parametrize(("n", "size"), [(50, 50), (200, 200), (700, 200), (5000, 500)])
+def test_the_part_is_a_tenth_but_at_least_200(n: int, size: int) -> None:
     labels = np.random.default_rng(0).integers(0, 3, n).astype(np.int32)
     rows = part_of_validation(labels, seed=0)
     assert len(rows) == len(np.unique(rows)) == size
@@ -374,7 +374,7 @@ def test_the_part_is_a_fifth_but_at_least_200(n: int, size: int) -> None:
 def test_each_class_has_its_share_of_the_part_and_a_rare_one_is_not_missing() -> None:
     labels = np.repeat(np.arange(3, dtype=np.int32), (3997, 1000, 3))
     counts = np.bincount(labels[part_of_validation(labels, seed=5)])
-    np.testing.assert_allclose(counts, [799.4, 200, 0.6], atol=1)
+    np.testing.assert_allclose(counts, [399.7, 100, 0.3], atol=1)
     assert counts[2] >= 1
 
 
@@ -448,13 +448,18 @@ def test_batches_of_many_shapes_are_traced_once() -> None:
     }
     assert len(shapes) > 3
 
-    n_traces: list[int] = []
-
-    class Traces(keras.callbacks.Callback):
-        def on_epoch_end(self, *_epoch_and_logs: object) -> None:
-            """Look up how often TensorFlow has traced what Keras runs at each batch."""
-            inside = inspect.getclosurevars(self.model.train_function).nonlocals
-            n_traces.append(inside["multi_step_on_iterator"].experimental_get_tracing_count())
-
-    train(params, train=data, epochs=2, callbacks=[Traces()])
-    assert n_traces == [1] * 8
+    networks = Networks()
+    for seed in range(2):
+        fit(
+            params.model_copy(update={"learning_rate": 0.01 + seed, "ema_decay": 0.0}),
+            data,
+            data,
+            vocabulary=VOCABULARY,
+            n_classes=2,
+            epochs=1,
+            seed=seed,
+            metric="val_loss",
+            networks=networks,
+        )
+    network = networks.get(params, vocabulary=VOCABULARY, n_classes=2, micro_batches=1)
+    assert network.step.run.experimental_get_tracing_count() == 1

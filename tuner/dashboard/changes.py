@@ -30,6 +30,7 @@ RESERVED = frozenset(
     {
         *("host", "pid", "worker", "device", "threads", "versions", "seconds"),
         "peak_memory_mb",
+        "cudnn",
         *("reason", "traceback", "failed_at", SUPERSEDED),
         *("n_parameters", "training_seconds", "micro_batches", "resumed_epochs", "best_epoch"),
         *METRICS,
