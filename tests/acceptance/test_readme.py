@@ -12,6 +12,7 @@ import pytest
 
 from tuner.cli import main
 from tuner.config import StudyConfig
+from tuner.space import GRUParams
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -87,3 +88,14 @@ def test_the_locks_hold_hashes_and_no_address() -> None:
         pins = re.findall(r"^[a-z0-9_.-]+==\S+", text, flags=re.MULTILINE)
         assert len(pins) > 30
         assert text.count("--hash=sha256:") > len(pins)
+
+
+def test_every_hyperparameter_is_told_with_its_default() -> None:
+    table = README.split("| In `[space]` |")[1].split("\n\n")[0]
+    told: dict[str, object] = {}
+    for row in table.splitlines()[2:]:
+        names, defaults = (cell.strip() for cell in row.split("|")[1:3])
+        values = [tomllib.loads(f"x = {d.strip('` ')}")["x"] for d in defaults.split(", ")]
+        told |= dict(zip(re.findall(r"`(\w+)`", names), values, strict=True))
+
+    assert told == GRUParams().model_dump()
