@@ -130,8 +130,7 @@ class Networks:
         if network is None:
             while len(self._kept) >= self._size:
                 self._kept.popitem(last=False)
-            if not self._kept:
-                keras.utils.clear_session(free_memory=True)
+            keras.utils.clear_session(free_memory=True)  # of what nobody holds any more
             network = Network(
                 params, vocabulary=vocabulary, n_classes=n_classes, micro_batches=micro_batches
             )

@@ -63,16 +63,23 @@ class Adam(keras.optimizers.Optimizer):
         if self._limit is not None:
             self._limit.assign(limit)
 
-    def apply(self, grads: Sequence[tf.Tensor], trainable_variables: Any = None) -> None:
+    def apply(
+        self, grads: Sequence[tf.Tensor], trainable_variables: Sequence[keras.Variable]
+    ) -> None:
         """Update the variables.
+
+        Keras's own `apply` is left out: it asks other replicas, of which there are none, in a way
+        that keeps each graph it is traced in for good.
 
         Args:
             grads: As tensors of the variables' shapes, float32.
-            trainable_variables: What they are gradients of; None for those of `build`.
+            trainable_variables: What they are gradients of; known to `build`.
         """
         if self._limit is not None:
             grads, _ = tf.clip_by_global_norm(grads, self._limit)
-        super().apply(grads, trainable_variables)
+        for gradient, variable in zip(grads, trainable_variables, strict=True):
+            self.update_step(gradient, variable.value, self.learning_rate.value)
+        self.iterations.assign_add(1)
 
     def update_step(self, gradient: Any, variable: tf.Variable, learning_rate: Any) -> None:
         """Update one variable."""

@@ -1,5 +1,6 @@
 """The GRU for a processor: what Keras's layer computes, in about half the time."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
@@ -56,15 +57,9 @@ class ProcessorGRU(layers.GRU):
         """
         del initial_state, mask
         given = self._given(tf.transpose(sequences, (1, 0, 2)))
-        weights = (self.cell.recurrent_kernel.value, tf.unstack(self.cell.bias.value)[1])
-        if self._backward:
-            order: Order = Backward(tf.transpose(tf.cast(real, tf.float32), (1, 0, 2)))
-        else:
-            order = Forward()
-        if training:
-            states = _differentiable(order)(*given, *weights)
-        else:
-            states = _run(order, *given, *weights, keep=False)[0].stack()
+        weights = (self.cell.recurrent_kernel.value, self.cell.bias.value[1])
+        order = [tf.transpose(tf.cast(real, tf.float32), (1, 0, 2))] if self._backward else []
+        states = _compiled(self._backward, bool(training))(*given, *weights, *order)
         states.set_shape((None, None, self.units))
         return tf.transpose(states, (1, 0, 2))
 
@@ -129,6 +124,28 @@ class Backward:
 Order: TypeAlias = Forward | Backward
 
 
+@functools.cache
+def _compiled(backward: bool, training: bool) -> Callable[..., Tensor]:
+    """Give the function from the tensors of `_run` to the states, for nets of all sizes.
+
+    There are four of them in a process. TensorFlow keeps each gradient that is defined in a graph
+    for good, and with it the graph: one for each net would fill the memory.
+    """
+
+    def states(*tensors: Tensor) -> Tensor:
+        order: Order = Backward(tensors[4]) if backward else Forward()
+        if training:
+            return _differentiable(order)(*tensors[:4])
+        return _run(order, *tensors[:4], keep=False)[0].stack()
+
+    shapes = [(None,) * 3, (None,) * 3, (None,) * 2, (None,)] + [(None, None, 1)] * backward
+    signature = [tf.TensorSpec(shape, tf.float32) for shape in shapes]
+    compiled: Callable[..., Tensor] = tf.function(
+        states, input_signature=signature, autograph=False
+    )
+    return compiled
+
+
 def _run(
     order: Order, gates: Tensor, candidates: Tensor, kernel: Tensor, bias: Tensor, *, keep: bool
 ) -> tuple[tf.TensorArray, ...]:
@@ -146,7 +163,7 @@ def _run(
         By position, the states; and, if kept, the update gates, reset gates, candidate states, and
         what the candidates got from the state before: (batch, units) each.
     """
-    n_units = kernel.shape[0]
+    n_units = tf.shape(kernel)[0]
     n_steps, n_rows = tf.unstack(tf.shape(gates)[:2])
 
     def step(time: Tensor, state: Tensor, *arrays: tf.TensorArray) -> tuple[Any, ...]:
@@ -161,7 +178,7 @@ def _run(
     return _over_time(
         step,
         tf.zeros((n_rows, n_units)),
-        [_by_position(n_steps, n_units) for _ in range(5 if keep else 1)],
+        [_by_position(n_steps) for _ in range(5 if keep else 1)],
         first=order.first(n_steps),
         stride=order.stride,
         n_steps=n_steps,
@@ -196,7 +213,7 @@ def _gradient(
     Returns:
         The loss's gradient with respect to each of the four tensors of `_run`.
     """
-    n_units = kernel.shape[0]
+    n_units = tf.shape(kernel)[0]
     n_steps = tf.shape(states)[0]
     updates, resets, all_candidates, of_candidates = kept
     before = order.before(states)
@@ -218,7 +235,7 @@ def _gradient(
     arrays = _over_time(
         step,
         tf.zeros_like(states[0]),
-        [_by_position(n_steps, 3 * n_units), _by_position(n_steps, n_units)],
+        [_by_position(n_steps), _by_position(n_steps)],
         first=n_steps - 1 - order.first(n_steps),
         stride=-order.stride,
         n_steps=n_steps,
@@ -248,7 +265,8 @@ def _over_time(
     return tuple(filled)
 
 
-def _by_position(n_steps: Tensor, n_features: int) -> tf.TensorArray:
+def _by_position(n_steps: Tensor) -> tf.TensorArray:
+    """Keep a matrix for each position."""
     return tf.TensorArray(
-        tf.float32, size=n_steps, element_shape=(None, n_features), clear_after_read=False
+        tf.float32, size=n_steps, element_shape=(None, None), clear_after_read=False
     )
