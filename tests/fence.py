@@ -1,7 +1,6 @@
 """A process that does one thing to a slot, and dies or freezes in the middle of it."""
 
 import contextlib
-import multiprocessing
 import os
 import signal
 import time
@@ -15,6 +14,7 @@ from optuna.trial import TrialState
 from sqlalchemy import Connection, event
 from sqlalchemy.orm import Session, configure_mappers
 
+from tests.forked import PROCESSES
 from tuner.errors import LostSlotError, StorageUnavailableError
 from tuner.host import Holder, this_process
 from tuner.storage import Claim, Database, Ending, Proposal, Slots, StoredStudy
@@ -22,17 +22,6 @@ from tuner.storage import Claim, Database, Ending, Proposal, Slots, StoredStudy
 #: After which Postgres rolls back what a frozen process has begun; tuner's own time is longer.
 _SHORT = "SET LOCAL idle_in_transaction_session_timeout = '200ms'"
 
-#: Forked from a server that has imported everything already: a process costs milliseconds.
-_PROCESSES = multiprocessing.get_context("forkserver")
-_PROCESSES.set_forkserver_preload(
-    [
-        "__main__",
-        __name__,
-        # Imported lazily when a database is opened.
-        *(f"alembic.{name}" for name in ("command", "config", "migration", "script")),
-        *(f"sqlalchemy.dialects.{name}" for name in ("postgresql.psycopg", "sqlite.pysqlite")),
-    ]
-)
 configure_mappers()
 
 PRUNED = Ending(
@@ -179,8 +168,8 @@ class Puppet:
     """The process, from outside."""
 
     def __init__(self, url: str) -> None:
-        self._pipe, theirs = _PROCESSES.Pipe()
-        self._process = _PROCESSES.Process(target=_serve, args=(url, theirs), daemon=True)
+        self._pipe, theirs = PROCESSES.Pipe()
+        self._process = PROCESSES.Process(target=_serve, args=(url, theirs), daemon=True)
         self._process.start()
         theirs.close()
         self._holder: Holder | None = None

@@ -15,8 +15,8 @@ from tuner.checkpoints import Checkpoints, Snapshot
 from tuner.config import StudyConfig
 from tuner.data.sources import read
 from tuner.errors import DataError, InputError, TrialFailedError
+from tuner.worker.equipment import Control, Equipment
 from tuner.worker.messages import Prepare
-from tuner.worker.trainer import Control, Equipment
 
 #: What `TOY_STUDY` tunes, drawn by name as the GRU objective would.
 TOY_STUDY = """

@@ -12,6 +12,8 @@ class TunerError(Exception):
     """Base of all errors raised on purpose; the message says received, expected, what to do."""
 
     exit_code = 1
+    #: Whether anything went wrong: only then the command line calls it an error.
+    is_trouble = True
 
 
 class InputError(TunerError):

@@ -13,11 +13,11 @@ NO_POSTGRES = 2
 
 
 @pytest.mark.parametrize(
-    "storage", [["sqlite"], ["postgres", "--restarts", "3"]], ids=lambda s: s[0]
+    "storage", [["sqlite"], ["postgres", "--restarts", "2"]], ids=lambda s: s[0]
 )
 def test_a_study_comes_out_right_whatever_is_killed(storage: list[str]) -> None:
     command = [sys.executable, "-m", "tests.acceptance.chaos", "--json", "--storage", *storage]
-    settings = ["--kills", "25", "--lease", "8", "--tear-checkpoints"]
+    settings = ["--kills", "15", "--lease", "8", "--tear-checkpoints"]
 
     done = subprocess.run([*command, *settings], cwd=ROOT, capture_output=True, text=True)
 

@@ -1,61 +1,21 @@
 """The command line as a person uses it: real processes, real tiny trainings."""
 
-import contextlib
 import csv
 import io
 import json
-import os
 import re
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-from click.testing import CliRunner
 
+from tests.commands import TINY, ask, call, data, settings, start, wait_for
 from tests.integration.test_budget import fail_a_trial
 from tuner.cli import main
-from tuner.errors import InputError
-from tuner.places import usable_cores
-from tuner.results import progress
-from tuner.storage import Database, find_study
-
-ROOT = Path(__file__).parents[2]
-
-TINY = """
-name   = "tiny"
-metric = "val_accuracy"
-
-[data]
-source     = "demo"
-examples   = 120
-vocabulary = 300
-
-[budget]
-trials = 3
-epochs = 1
-
-[space]
-learning_rate = { low = 1e-3, high = 1e-1, log = true }
-units         = [2, 4]
-embedding     = 4
-bidirectional = false
-pooling       = "max"
-max_length    = 16
-"""
-
-
-def command(*words: str) -> list[str]:
-    return [sys.executable, "-m", "tuner", *words]
-
-
-def environment(storage: str | None) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("TUNER_")}
-    return kept | ({"TUNER_STORAGE": storage} if storage else {})
+from tuner.processor import usable_cores
+from tuner.storage import Database, agree_on_data, find_study
 
 
 @pytest.fixture
@@ -70,48 +30,15 @@ def sqlite(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path / 'studies.db'}"
 
 
-def call(*words: str | Path, storage: str | None, cwd: Path = ROOT) -> Any:
-    return subprocess.run(
-        command(*map(str, words)),
-        capture_output=True,
-        text=True,
-        env=environment(storage),
-        cwd=cwd,
-        timeout=240,
-    )
-
-
-def ask(*words: str | Path, storage: str) -> Any:
-    """Give a command that takes no time to this process, which has imported everything already."""
-    changed: dict[str, str | None] = dict.fromkeys(os.environ.keys() - environment(None).keys())
-    done = CliRunner(env=changed | {"TUNER_STORAGE": storage}).invoke(main, [*map(str, words)])
-    return subprocess.CompletedProcess(words, done.exit_code, done.stdout, done.stderr)
-
-
-def data(*words: str | Path, storage: str) -> Any:
-    done = (call if words[0] == "reproduce" else ask)(*words, storage=storage)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
-
-
-def wait_for(storage: str, condition: Callable[[Any], Any]) -> None:
-    """Wait until the status of the tiny study fulfils a condition."""
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        # Not by commands: each would take a second of what the workers need.
-        with contextlib.suppress(InputError), Database.open(storage) as database:
-            if condition(progress(database, find_study(database, "tiny")).to_json()):
-                return
-        time.sleep(0.1)
-    pytest.fail("it did not happen within two minutes")
-
-
 def test_a_study_file_becomes_a_best_model_that_every_command_can_tell_of(
     empty_url: str, study_file: Path
 ) -> None:
-    done = call("run", study_file, "--workers", "2", storage=empty_url)
+    done = call("run", study_file, "--workers", "auto", storage=empty_url)
 
     assert done.returncode == 0, done.stderr
+    n = re.search(r"Starting (\d+) workers? on the processor, 1 thread.*: \d+ core", done.stderr)
+    assert n is not None, done.stderr
+    assert 1 <= int(n[1]) <= min(3, usable_cores())
     assert "Best of 'tiny': trial" in done.stdout
     assert "[space]\n" in done.stdout
     assert "Created study 'tiny'" in done.stderr
@@ -130,12 +57,12 @@ def test_a_study_file_becomes_a_best_model_that_every_command_can_tell_of(
     assert shown["attributes"]["best_epoch"] == 1
     assert shown["attributes"]["device"] == "cpu"
     assert sys.platform != "linux" or shown["attributes"]["peak_memory_mb"] > 100
-    lines = call("trials", "tiny", "--format", "json", storage=empty_url).stdout.splitlines()
+    lines = ask("trials", "tiny", "--format", "json", storage=empty_url).stdout.splitlines()
     assert [json.loads(line)["number"] for line in lines] == [0, 1, 2]
-    text = call("trials", "tiny", "--format", "csv", storage=empty_url).stdout
+    text = ask("trials", "tiny", "--format", "csv", storage=empty_url).stdout
     assert [row["number"] for row in csv.DictReader(io.StringIO(text))] == ["0", "1", "2"]
     for words in (["trials", "tiny"], ["status", "tiny"], ["show", "tiny", "0"], ["list"]):
-        table = call(*words, storage=empty_url)
+        table = ask(*words, storage=empty_url)
         assert table.returncode == 0, table.stderr
         assert "tiny" in table.stdout or "learning_rate" in table.stdout
 
@@ -152,7 +79,7 @@ def test_a_study_file_becomes_a_best_model_that_every_command_can_tell_of(
 
 @pytest.mark.slow
 def test_create_and_work_are_the_two_halves_of_run(sqlite: str, study_file: Path) -> None:
-    assert call("create", study_file, storage=sqlite).returncode == 0
+    assert ask("create", study_file, storage=sqlite).returncode == 0
     queued = ask("enqueue", "tiny", "units=4", "learning_rate=0.02", storage=sqlite)
     assert queued.returncode == 0, queued.stderr
 
@@ -161,7 +88,7 @@ def test_create_and_work_are_the_two_halves_of_run(sqlite: str, study_file: Path
     assert worked.returncode == 0, worked.stderr
     first = data("show", "tiny", "0", "--format", "json", storage=sqlite)
     assert (first["params"]["units"], first["params"]["learning_rate"]) == (4, 0.02)
-    deleted = call("delete", "tiny", "--yes", storage=sqlite)
+    deleted = ask("delete", "tiny", "--yes", storage=sqlite)
     assert deleted.returncode == 0
     assert ask("status", "tiny", storage=sqlite).returncode == 2
 
@@ -171,22 +98,8 @@ def test_ctrl_c_hands_the_trials_back_and_the_next_worker_goes_on_with_them(
 ) -> None:
     artifacts = ("--artifacts", str(tmp_path / "artifacts"))
     threads = str(max(1, usable_cores() // 2))
-    slow = (
-        "--set",
-        "data.examples=2000",
-        "--set",
-        "budget.epochs=200",
-        "--set",
-        "pruner.name=none",
-    )
-    running = subprocess.Popen(
-        command("run", str(study_file), "--workers", "2", *slow, *artifacts),
-        env=environment(empty_url),
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    slow = settings("data.examples=2000", "budget.epochs=200", "pruner.name=none")
+    running = start("run", study_file, "--workers", "2", *slow, *artifacts, storage=empty_url)
     wait_for(
         empty_url,
         lambda status: [bool(row["last_step"]) for row in status["running"]] == [True, True],
@@ -205,14 +118,9 @@ def test_ctrl_c_hands_the_trials_back_and_the_next_worker_goes_on_with_them(
     after = data("status", "tiny", "--format", "json", storage=empty_url)
     assert (after["held"], after["free"], after["done"]) == (0, 3, 0)
     assert [row["state"] for row in after["running"]] == ["waiting", "waiting"]
-    with subprocess.Popen(
-        # With other threads a value may differ in its last bits: it would begin anew.
-        command("work", "tiny", "--threads", threads, *artifacts),
-        env=environment(empty_url),
-        cwd=ROOT,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as worker:
+    # With other threads a value may differ in its last bits: it would begin anew.
+    again = ("work", "tiny", "--threads", threads, *artifacts)
+    with start(*again, storage=empty_url) as worker:
         assert worker.stderr is not None
         assert any(re.search(r"goes on after \d+ batches", line) for line in worker.stderr)
         worker.send_signal(signal.SIGTERM)
@@ -224,14 +132,8 @@ def test_ctrl_c_hands_the_trials_back_and_the_next_worker_goes_on_with_them(
 def test_an_interrupted_trial_goes_on_from_its_checkpoint_to_the_value_it_would_have_had(
     sqlite: str, study_file: Path, tmp_path: Path
 ) -> None:
-    long = ("--set", "data.examples=2000", "--set", "budget.epochs=30", "--set", "budget.trials=1")
-    with subprocess.Popen(
-        command("run", str(study_file), *long),
-        env=environment(sqlite),
-        cwd=ROOT,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as running:
+    long = settings("data.examples=2000", "budget.epochs=30", "budget.trials=1")
+    with start("run", study_file, *long, storage=sqlite) as running:
         wait_for(sqlite, lambda status: any(row["last_step"] for row in status["running"]))
         running.send_signal(signal.SIGTERM)
         assert running.stderr is not None
@@ -256,14 +158,7 @@ def test_an_interrupted_trial_goes_on_from_its_checkpoint_to_the_value_it_would_
 def test_a_study_that_is_stopped_ends_and_goes_on_when_it_is_extended(
     empty_url: str, study_file: Path
 ) -> None:
-    with subprocess.Popen(
-        command("run", str(study_file), "--set", "budget.trials=500"),
-        env=environment(empty_url),
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as running:
+    with start("run", study_file, *settings("budget.trials=500"), storage=empty_url) as running:
         wait_for(empty_url, lambda status: status["done"])
         stopped = ask("stop", "tiny", storage=empty_url)
         out, talk = running.communicate(timeout=60)
@@ -292,7 +187,7 @@ def test_a_study_that_is_stopped_ends_and_goes_on_when_it_is_extended(
 
 @pytest.mark.slow
 def test_a_study_that_is_done_is_extended_and_run_again(sqlite: str, study_file: Path) -> None:
-    one = ("--set", "budget.trials=1")
+    one = settings("budget.trials=1")
     assert call("run", study_file, *one, storage=sqlite).returncode == 0
 
     extended = ask("extend", study_file, "--trials", "1", storage=sqlite)
@@ -306,8 +201,8 @@ def test_a_study_that_is_done_is_extended_and_run_again(sqlite: str, study_file:
 
 
 def test_a_failed_trial_gets_another_go(empty_url: str, study_file: Path) -> None:
-    one = ("--set", "budget.trials=1")
-    assert call("create", study_file, *one, storage=empty_url).returncode == 0
+    one = settings("budget.trials=1")
+    assert ask("create", study_file, *one, storage=empty_url).returncode == 0
     with Database.open(empty_url) as database:
         fail_a_trial(database, find_study(database, "tiny"))
     failed = call("run", study_file, *one, storage=empty_url)
@@ -335,8 +230,8 @@ def test_a_failed_trial_gets_another_go(empty_url: str, study_file: Path) -> Non
 def test_trials_complete_and_pruned_come_out_the_same_when_they_are_trained_again(
     sqlite: str, study_file: Path
 ) -> None:
-    two_epochs = ("--set", "data.examples=200", "--set", "budget.epochs=2", "--set")
-    assert call("run", study_file, *two_epochs, "budget.trials=4", storage=sqlite).returncode == 0
+    more = settings("data.examples=200", "budget.epochs=2", "budget.trials=4")
+    assert call("run", study_file, *more, storage=sqlite).returncode == 0
     lines = ask("trials", "tiny", "--format", "json", storage=sqlite).stdout.splitlines()
     before = [json.loads(line) for line in lines]
 
@@ -358,13 +253,13 @@ def test_trials_complete_and_pruned_come_out_the_same_when_they_are_trained_agai
 def test_deleting_a_study_removes_its_checkpoints(
     sqlite: str, study_file: Path, tmp_path: Path
 ) -> None:
-    call("create", study_file, storage=sqlite)
+    ask("create", study_file, storage=sqlite)
     with Database.open(sqlite) as database:
         key = find_study(database, "tiny").key
     for folder in ("studies.artifacts", "elsewhere"):
         (tmp_path / folder / key / "slot-000000").mkdir(parents=True)
 
-    assert call("delete", "tiny", "--yes", storage=sqlite).returncode == 0
+    assert ask("delete", "tiny", "--yes", storage=sqlite).returncode == 0
 
     assert not (tmp_path / "studies.artifacts" / key).exists()
     assert (tmp_path / "elsewhere" / key).exists()
@@ -374,12 +269,10 @@ def test_deleting_a_study_removes_its_checkpoints(
 def test_a_study_is_watched_until_it_is_over_and_keeps_its_trials_under_a_new_name(
     sqlite: str, study_file: Path
 ) -> None:
-    created = call("create", study_file, storage=sqlite)
+    created = ask("create", study_file, storage=sqlite)
     assert created.returncode == 0, created.stderr
-    watch = command("status", "tiny", "--watch", "--format", "json")
-    with subprocess.Popen(
-        watch, stdout=subprocess.PIPE, text=True, env=environment(sqlite)
-    ) as watching:
+    watch = ("status", "tiny", "--watch", "--format", "json")
+    with start(*watch, storage=sqlite) as watching:
         assert watching.stdout is not None
         first = json.loads(watching.stdout.readline())
         assert ask("rename", "tiny", "other", storage=sqlite).returncode == 0
@@ -393,9 +286,9 @@ def test_a_study_is_watched_until_it_is_over_and_keeps_its_trials_under_a_new_na
 
 
 def test_a_changed_study_file_is_answered_with_a_diff(sqlite: str, study_file: Path) -> None:
-    call("create", study_file, storage=sqlite)
+    ask("create", study_file, storage=sqlite)
 
-    refused = call("create", study_file, "--set", "space.units=[2,8]", storage=sqlite)
+    refused = ask("create", study_file, "--set", "space.units=[2,8]", storage=sqlite)
 
     assert refused.returncode == 2
     assert "space.units: [2, 4] -> [2, 8]" in refused.stderr
@@ -406,7 +299,7 @@ def test_a_changed_study_file_is_answered_with_a_diff(sqlite: str, study_file: P
 def test_check_says_what_would_run_and_stores_nothing(
     sqlite: str, study_file: Path, tmp_path: Path
 ) -> None:
-    checked = call("check", study_file, storage=sqlite)
+    checked = ask("check", study_file, storage=sqlite)
 
     assert checked.returncode == 0, checked.stderr
     for words in (
@@ -437,7 +330,7 @@ def test_check_says_what_would_run_and_stores_nothing(
 def test_a_mistake_has_its_exit_code_and_no_traceback(
     words: list[str], code: int, message: str, sqlite: str, study_file: Path, tmp_path: Path
 ) -> None:
-    done = call(*(word.format(file=study_file) for word in words), storage=sqlite)
+    done = ask(*(word.format(file=study_file) for word in words), storage=sqlite)
 
     assert done.returncode == code, done.stderr
     assert message in done.stderr
@@ -450,7 +343,7 @@ def test_a_mistake_has_its_exit_code_and_no_traceback(
 def test_a_study_without_a_complete_trial_has_its_own_exit_code(
     sqlite: str, study_file: Path
 ) -> None:
-    call("create", study_file, storage=sqlite)
+    ask("create", study_file, storage=sqlite)
 
     done = call("best", "tiny", storage=sqlite)
 
@@ -459,16 +352,13 @@ def test_a_study_without_a_complete_trial_has_its_own_exit_code(
 
 
 def test_what_a_worker_cannot_do_reaches_the_person_who_ran_it(
-    sqlite: str, study_file: Path, tmp_path: Path
+    sqlite: str, study_file: Path
 ) -> None:
-    reviews = tmp_path / "reviews.csv"
-    rows = "".join(f"review {i} is {'good' if i % 2 else 'bad'},{i % 2}\n" for i in range(80))
-    reviews.write_text("text,label\n" + rows)
-    own = ("--set", f"data.source={reviews}", "--set", "data.examples=80")
-    assert call("run", study_file, *own, storage=sqlite).returncode == 0
-    reviews.write_text("text,label\n" + rows.replace("bad", "awful"))
+    assert ask("create", study_file, storage=sqlite).returncode == 0
+    with Database.open(sqlite) as database:
+        agree_on_data(database, find_study(database, "tiny"), "what the first worker saw")
 
-    done = call("run", study_file, *own, "--set", "budget.trials=4", storage=sqlite)
+    done = call("run", study_file, storage=sqlite)
 
     assert done.returncode == 2, done.stderr
     assert "The data here is not what this study began with" in done.stderr
@@ -487,8 +377,8 @@ def test_help_is_quick_because_it_imports_nothing_heavy() -> None:
 
 @pytest.mark.parametrize("name", list(main.commands))
 def test_every_command_has_help(name: str) -> None:
-    done = call(name, "--help", storage=None)
+    done = ask(name, "--help", storage=None)
 
     assert done.returncode == 0
-    assert "--storage URL" in done.stdout
+    assert ("--storage URL" in done.stdout) == (name != "cache")  # which needs no study
     assert r"\b" not in done.stdout, "examples keep their lines"

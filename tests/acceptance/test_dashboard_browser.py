@@ -3,7 +3,6 @@
 import re
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,8 +11,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.acceptance.test_command_line import environment
 from tests.browser import LAPTOP, PHONE
+from tests.commands import call, command, environment
 from tests.conftest import StudyMaker
 from tests.workers import make_worker
 from tuner.storage import Database, create_study, study_names
@@ -56,9 +55,11 @@ class Dashboard:
 
 @contextmanager
 def dashboard(storage: str, *options: str) -> Iterator[Dashboard]:
-    words = [sys.executable, "-m", "tuner", "dashboard", "--port", "0", *options]
     with subprocess.Popen(
-        words, env=environment(storage), stderr=subprocess.PIPE, text=True
+        command("dashboard", "--port", "0", *options),
+        env=environment(storage),
+        stderr=subprocess.PIPE,
+        text=True,
     ) as process:
         site = Dashboard(process)
         try:
@@ -95,17 +96,17 @@ def test_a_viewer_watches_a_study_move_and_deletes_nothing(
         dashboard(storage) as site,
         visitor(browser, LAPTOP) as page,
     ):
-        stored = create_study(database, toy("budget.trials=3", "pruner.name=none")).study
+        stored = create_study(database, toy("budget.trials=2", "pruner.name=none")).study
         page.goto(site.link)
         page.get_by_text("toy").first.click()
         page.wait_for_url("**/studies/*")
         study_page = page.url
         page.goto(f"{study_page}/note")
-        expect(page.get_by_text("0 of 3 trials done")).to_be_visible(timeout=PATIENCE)
+        expect(page.get_by_text("0 of 2 trials done")).to_be_visible(timeout=PATIENCE)
 
         worker = threading.Thread(target=make_worker(database, stored, "slow_reporting").run)
         worker.start()
-        for progress in ("1 running", "of 3 trials done (1 complete", "3 of 3 trials done"):
+        for progress in ("1 running", "of 2 trials done (1 complete", "2 of 2 trials done"):
             expect(page.locator("body")).to_contain_text(progress, timeout=PATIENCE)
         worker.join()
         expect(page.get_by_text("Best val_accuracy: 1.0000 (trial 0)")).to_be_visible()
@@ -114,7 +115,7 @@ def test_a_viewer_watches_a_study_move_and_deletes_nothing(
         page.goto(study_page)
         expect(page.get_by_text("Best Trial (number=0)")).to_be_visible(timeout=PATIENCE)
         curves = page.locator("#graph-intermediate-values .scatterlayer .trace")
-        expect(curves).to_have_count(3, timeout=PATIENCE)
+        expect(curves).to_have_count(2, timeout=PATIENCE)
         page.screenshot(path=tmp_path / "study.png", full_page=True)
 
         page.goto(page.url.partition("/dashboard")[0])
@@ -151,11 +152,10 @@ def test_an_operator_deletes_a_study(
         assert site.end(signal.SIGTERM) == 143
 
 
-@pytest.mark.parametrize("size", [LAPTOP, PHONE], ids=["laptop", "phone"])
 def test_before_the_first_study_a_page_waits_and_then_goes_over(
-    browser: Browser, storage: str, toy: StudyMaker, tmp_path: Path, size: dict[str, int]
+    browser: Browser, storage: str, toy: StudyMaker, tmp_path: Path
 ) -> None:
-    with dashboard(storage) as site, visitor(browser, size) as page:
+    with dashboard(storage) as site, visitor(browser, PHONE) as page:
         home = site.link.partition("/tuner/")[0]
         page.goto(home)
         expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
@@ -183,14 +183,8 @@ def test_a_secret_is_typed_where_others_reach_the_dashboard(
     file = tmp_path / "secrets.txt"
     file.write_text(credential_line(Role.VIEWER, "a viewer knows this"))
     file.chmod(0o600)
-    words = [sys.executable, "-m", "tuner", "dashboard", "--port", "0"]
-    refused = subprocess.run(
-        [*words, "--host", "0.0.0.0"],  # noqa: S104 - which is refused
-        env=environment(storage),
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    everywhere = "0.0.0.0"  # noqa: S104 - which is refused
+    refused = call("dashboard", "--port", "0", "--host", everywhere, storage=storage)
     assert refused.returncode == 2
     assert "--make-secret" in refused.stderr
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.acceptance.test_command_line import (
+from tests.commands import (
     ROOT,
     TINY,
     ask,
@@ -16,6 +16,8 @@ from tests.acceptance.test_command_line import (
     command,
     data,
     environment,
+    settings,
+    start,
     wait_for,
 )
 
@@ -45,11 +47,10 @@ def storage(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path / 'studies.db'}"
 
 
-def create(folder: Path, storage: str, *settings: str) -> None:
+def create(folder: Path, storage: str, *changes: str) -> None:
     path = folder / "tiny.toml"
     path.write_text(TINY)
-    words = [word for setting in settings for word in ("--set", setting)]
-    done = ask("create", path, *words, storage=storage)
+    done = ask("create", path, *settings(*changes), storage=storage)
     assert done.returncode == 0, done.stderr
 
 
@@ -88,13 +89,7 @@ def test_a_killed_worker_is_started_again_and_sigterm_hands_all_trials_back(
     storage: str, tmp_path: Path
 ) -> None:
     create(tmp_path, storage, "data.examples=2000", "budget.epochs=200", "pruner.name=none")
-    with subprocess.Popen(
-        command("work", "tiny", "--workers", "2"),
-        env=environment(storage),
-        cwd=ROOT,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as running:
+    with start("work", "tiny", "--workers", "2", storage=storage) as running:
         first = wait_for_two_trials(storage, running, before=())
         victim = first[0]
 

@@ -21,8 +21,9 @@ import optuna
 from tuner.results import show_trial, trials
 from tuner.storage import Database, create_study
 from tuner.study_file import load_study_file
+from tuner.worker.equipment import Control, Equipment
+from tuner.worker.gru import gru_objective
 from tuner.worker.messages import Prepare
-from tuner.worker.trainer import Control, Equipment, gru_objective
 from tuner.worker.worker import Worker, WorkerOptions
 
 STUDY = """

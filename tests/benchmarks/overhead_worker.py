@@ -20,8 +20,8 @@ from sqlalchemy import Engine, event
 from tuner.config import StudyConfig
 from tuner.storage import Database, find_study
 from tuner.study_file import load_study_file
+from tuner.worker.equipment import Control, Equipment
 from tuner.worker.messages import Prepare
-from tuner.worker.trainer import Control, Equipment
 from tuner.worker.worker import Worker, WorkerOptions
 
 #: What both tune: about nine params, as in a real search.

@@ -45,12 +45,13 @@ DONE = Ending(state=TrialState.COMPLETE, value=0.5, attributes={"host": "here"},
 
 
 @pytest.fixture
-def elsewhere(databases: Databases, postgres_server: str, tmp_path: Path) -> Iterator[Database]:
+def elsewhere(
+    databases: Databases, sqlite_databases: Databases, postgres_databases: Databases
+) -> Iterator[Database]:
     """A database of the other kind than the test's, with a study that has the first ids."""
-    others = Databases(tmp_path, postgres_server if databases.server is None else None)
+    others = postgres_databases if databases is sqlite_databases else sqlite_databases
     with Database.open(others.with_tables()) as database:
         yield database
-    others.drop()
 
 
 @pytest.fixture

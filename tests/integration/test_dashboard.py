@@ -369,7 +369,7 @@ def test_what_workers_write_is_not_written_by_others(operator: Person, study: St
 def test_all_that_a_worker_writes_is_reserved(database: Database, toy: StudyMaker) -> None:
     written: set[str] = set()
     for objective in ("quadratic", "dying", "diverging", "reporting"):
-        settings = f"name={objective}", "budget.trials=2"
+        settings = f"name={objective}", "budget.trials=1"
         stored = create_study(database, toy(*settings)).study
         make_worker(database, stored, objective).run()
         study = optuna.load_study(study_name=objective, storage=database.storage)

@@ -2,7 +2,6 @@
 
 import contextlib
 import logging
-import multiprocessing
 import os
 import resource
 import signal
@@ -24,9 +23,10 @@ from optuna.trial import FrozenTrial, TrialState
 
 from tests import postgres
 from tests.conftest import StudyMaker
+from tests.forked import PROCESSES
 from tests.integration.test_storage import let_study_go_on, slots_of
-from tests.workers import make_worker, trainers
-from tuner.errors import StudyNotFoundError, TunerError
+from tests.workers import make_worker, trainers, work_with_log
+from tuner.errors import StudyNotFoundError
 from tuner.results import progress, show_trial, trials
 from tuner.storage import (
     Database,
@@ -58,22 +58,6 @@ def wait_for(what: Callable[[], object], *, seconds: float = 60.0) -> None:
 
 
 # --- workers in processes of their own -----------------------------------------------------------
-
-
-def _work(url: str, log: Path, patience: float, lock_timeout: float) -> None:
-    logging.basicConfig(filename=log, level=logging.INFO, format="%(message)s")
-    options = WorkerOptions(
-        threads=1, objective="tests.objectives:slow_reporting", lease=LEASE, patience=patience
-    )
-    with Database.open(url, lock_timeout=lock_timeout) as database:
-        study = find_study(database, "toy")
-        worker = Worker(database, study, options=options, environment=os.environ)
-        worker.interruption.handle_signals(end_process=os._exit)
-        try:
-            worker.run()
-        except TunerError as error:
-            logging.getLogger().error("%s", error)  # noqa: TRY400 - as the command line tells it
-            sys.exit(error.exit_code)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,12 +99,16 @@ class Scene:
 def scene(
     url: str, study: StoredStudy, folder: Path, *, patience: float = 600.0, lock_timeout: float = 1
 ) -> Iterator[Scene]:
-    context = multiprocessing.get_context("spawn")
+    options = WorkerOptions(
+        threads=1, objective="tests.objectives:slow_reporting", lease=LEASE, patience=patience
+    )
     workers: list[WorkerProcess] = []
     try:
         for n in range(2):
             log = folder / f"{n}.log"
-            process = context.Process(target=_work, args=(url, log, patience, lock_timeout))
+            process = PROCESSES.Process(
+                target=work_with_log, args=(url, log, options, lock_timeout)
+            )
             process.start()
             workers.append(WorkerProcess(process=process, log=log))
         with Database.open(url) as database:

@@ -2,8 +2,6 @@
 
 import contextlib
 import json
-import logging
-import multiprocessing
 import os
 import random
 import signal
@@ -19,11 +17,11 @@ from click.testing import CliRunner
 
 from tests import postgres
 from tests.conftest import StudyMaker
+from tests.forked import PROCESSES
 from tests.integration.test_outage import wait_for
-from tests.workers import trainers
+from tests.workers import serve_with_log, trainers
 from tuner.cli import main
 from tuner.config import StudyConfig
-from tuner.errors import TunerError
 from tuner.results import TrialRow, progress, show_trial, trials
 from tuner.storage import Database, StoredStudy, agree_on_data, create_study, delete_study
 from tuner.worker.interruption import InterruptedWorkerError, Interruption
@@ -34,25 +32,14 @@ from tuner.worker.worker import WorkerOptions
 OPTIONS = WorkerOptions(threads=1, objective="tests.objectives:following_its_data", lease=3.0)
 
 
-def _work(url: str, log: Path) -> None:
-    logging.basicConfig(filename=log, level=logging.INFO, format="%(message)s")
-    interruption = Interruption()
-    interruption.handle_signals(end_process=os._exit)
-    with Database.open(url) as database:
-        try:
-            Pool(database, options=OPTIONS, environment=os.environ, interruption=interruption).run()
-        except TunerError as error:
-            sys.exit(error.exit_code)
-
-
 @contextlib.contextmanager
 def pools(url: str, folder: Path, n_workers: int) -> Iterator[list[BaseProcess]]:
     """Run standing workers as processes; what they log is in the folder, by number."""
-    context = multiprocessing.get_context("spawn")
     started: list[BaseProcess] = []
     try:
         for n in range(n_workers):
-            started.append(context.Process(target=_work, args=(url, folder / f"{n}.log")))
+            log = folder / f"{n}.log"
+            started.append(PROCESSES.Process(target=serve_with_log, args=(url, log, OPTIONS)))
             started[-1].start()
         yield started
     finally:
@@ -290,4 +277,8 @@ def test_several_standing_workers_of_one_machine_are_one_command(tmp_path: Path)
                 break
         supervisor.send_signal(signal.SIGTERM)
         assert supervisor.wait(30) == 143
-        assert "Traceback" not in supervisor.stderr.read()
+        talk = supervisor.stderr.read()
+        assert "Traceback" not in talk
+        assert talk.count("] Stopped by SIGTERM.\n") == 2  # they had no trial, which is no error
+        assert talk.endswith("\nStopped by SIGTERM.\n")
+        assert "error: " not in talk

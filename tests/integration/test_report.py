@@ -18,7 +18,7 @@ import pytest
 from click.testing import CliRunner
 from optuna.trial import TrialState
 
-from tests.conftest import StudyMaker
+from tests.conftest import StudyMaker, on_one_database
 from tests.integration.test_storage import open_slot, slots_of
 from tests.large_study import fill
 from tuner import __version__
@@ -136,6 +136,7 @@ def test_a_page_tells_everything_about_a_study(database: Database) -> None:
         assert told in page.text, told
 
 
+@on_one_database
 def test_a_page_is_whole_by_itself(database: Database) -> None:
     text = render(database, fill(database, n_trials=40, n_reports=3))
 
@@ -154,6 +155,7 @@ def test_a_page_is_whole_by_itself(database: Database) -> None:
     assert targets <= page.ids("section")
 
 
+@on_one_database
 def test_headings_are_in_order_and_plots_have_words(database: Database) -> None:
     page = page_of(database, fill(database, n_trials=60, n_reports=3))
 
@@ -269,6 +271,7 @@ def test_values_that_are_not_finite_leave_gaps(database: Database, toy: StudyMak
 @pytest.mark.parametrize(
     "space", ["space={learning_rate={low=0.1,high=0.2}}", "space={learning_rate=0.1}"]
 )
+@on_one_database
 def test_few_parameters_are_enough(database: Database, toy: StudyMaker, space: str) -> None:
     study = create_study(database, toy(space)).study
     end_one(database, study, 0.7)
@@ -292,6 +295,7 @@ def test_trials_made_by_other_means_are_shown_and_not_counted(
     assert "1 more trial was made by other means, outside the budget." in page.text
 
 
+@on_one_database
 def test_what_is_left_out_is_said(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     study = fill(database, n_trials=420, n_reports=2)
     monkeypatch.setattr(course, "MAX_POINTS", 100)
@@ -312,6 +316,7 @@ def test_what_is_left_out_is_said(database: Database, monkeypatch: pytest.Monkey
     assert points < 200
 
 
+@on_one_database
 def test_time_is_summed_by_outcome(database: Database) -> None:
     study = fill(database, n_trials=80, n_reports=3, n_running=0)
 
@@ -328,6 +333,7 @@ def call(database: Database, *words: str) -> Any:
     return CliRunner().invoke(main, list(words), env=storage)
 
 
+@on_one_database
 def test_the_command_writes_a_whole_file_and_replaces_an_old_one(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -344,6 +350,7 @@ def test_the_command_writes_a_whole_file_and_replaces_an_old_one(
     assert [path.name for path in tmp_path.iterdir()] == ["big-report.html"]
 
 
+@on_one_database
 def test_the_command_prints_to_stdout_where_asked(database: Database, toy: StudyMaker) -> None:
     create_study(database, toy())
 
@@ -357,6 +364,7 @@ def test_the_command_prints_to_stdout_where_asked(database: Database, toy: Study
     ("name", "told"),
     [("missing/report.html", "there is no folder"), (".", "is a folder. Expected the name")],
 )
+@on_one_database
 def test_a_place_that_cannot_be_written_is_told(
     database: Database, toy: StudyMaker, tmp_path: Path, name: str, told: str
 ) -> None:
@@ -368,6 +376,7 @@ def test_a_place_that_cannot_be_written_is_told(
     assert told in done.stderr
 
 
+@on_one_database
 def test_a_full_disk_leaves_the_old_report(
     database: Database, toy: StudyMaker, tmp_path: Path
 ) -> None:
@@ -395,6 +404,7 @@ def test_a_full_disk_leaves_the_old_report(
     assert [path.name for path in tmp_path.iterdir() if "report" in path.name] == ["report.html"]
 
 
+@on_one_database
 def test_importance_is_printed_as_a_table_and_as_json(database: Database) -> None:
     fill(database, n_trials=90, n_reports=2)
 
@@ -409,6 +419,7 @@ def test_importance_is_printed_as_a_table_and_as_json(database: Database) -> Non
     assert {p["name"] for p in found["parameters"]} > {"learning_rate", "layer_dropout"}
 
 
+@on_one_database
 def test_importance_of_a_young_study_is_refused(database: Database, toy: StudyMaker) -> None:
     create_study(database, toy())
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-import multiprocessing
 import secrets
 import time
 from collections.abc import Callable
@@ -16,7 +15,8 @@ from optuna.storages._rdb import models
 from optuna.trial import TrialState
 
 from tests.conftest import StudyMaker
-from tuner.config import StudyConfig
+from tests.forked import PROCESSES
+from tests.workers import create
 from tuner.errors import (
     DataError,
     FrozenStudyError,
@@ -545,17 +545,11 @@ def test_deleting_a_study_leaves_no_row_of_ours(
     assert slots_of(database, fresh).counts() == SlotCounts(free=6, held=0, done=0)
 
 
-def _create(url: str, config: str) -> bool:
-    with Database.open(url, create=True) as database:
-        return create_study(database, StudyConfig.from_json(config)).existed
-
-
 def test_many_processes_may_create_the_same_study_on_an_empty_database(
     empty_url: str, toy: StudyMaker
 ) -> None:
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(4, mp_context=context) as pool:
-        existed = list(pool.map(_create, [empty_url] * 4, [toy().to_json()] * 4))
+    with ProcessPoolExecutor(4, mp_context=PROCESSES) as pool:
+        existed = list(pool.map(create, [empty_url] * 4, [toy().to_json()] * 4))
 
     assert sorted(existed) == [False, True, True, True]
     with Database.open(empty_url) as database:

@@ -41,12 +41,10 @@ def ask(database: Database, query: str, **values: object) -> list[tuple[Any, ...
 
 
 @pytest.fixture
-def second(postgres_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+def second(postgres_databases: Databases) -> Iterator[Database]:
     """A Postgres database besides the one of a test that needs both kinds."""
-    made = Databases(tmp_path_factory.mktemp("second"), postgres_server)
-    with Database.open(made.with_tables()) as database:
+    with Database.open(postgres_databases.with_tables()) as database:
         yield database
-    made.drop()
 
 
 def test_each_view_has_its_columns(database: Database) -> None:

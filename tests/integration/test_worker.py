@@ -1,6 +1,5 @@
 """A worker and its trainer, over each database: real processes, objectives without TensorFlow."""
 
-import multiprocessing
 import os
 import signal
 import subprocess
@@ -15,10 +14,11 @@ import pytest
 from optuna.trial import TrialState
 
 from tests.conftest import StudyMaker
-from tests.workers import make_worker
+from tests.forked import PROCESSES
+from tests.workers import make_worker, work
 from tuner.errors import DataError, InputError, TrainerError
 from tuner.results import best_trials, progress, show_trial, trials
-from tuner.storage import Database, agree_on_data, create_study, enqueue, find_study
+from tuner.storage import Database, agree_on_data, create_study, enqueue
 from tuner.worker.interruption import InterruptedWorkerError
 from tuner.worker.process import trainer_environment
 
@@ -169,6 +169,7 @@ def test_an_interrupted_worker_hands_its_trial_back_at_once(
     thread.join()
 
     assert caught.value.exit_code == 143
+    assert str(caught.value) == "Stopped by SIGTERM; a trial that ran was handed back."
     now = progress(database, study)
     assert now.slots.free == 1
     assert [row.state for row in trials(database, study)] == ["waiting"]
@@ -203,15 +204,9 @@ def test_a_trial_that_somebody_ends_from_outside_does_not_end_the_worker(
     assert {row.state for row in trials(database, study)} == {"failed"}
 
 
-def _work(url: str, objective: str) -> None:
-    with Database.open(url) as database:
-        make_worker(database, find_study(database, "toy"), objective).run()
-
-
 def _run_workers(url: str, objective: str, n_workers: int) -> None:
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(n_workers, mp_context=context) as pool:
-        for future in [pool.submit(_work, url, objective) for _ in range(n_workers)]:
+    with ProcessPoolExecutor(n_workers, mp_context=PROCESSES) as pool:
+        for future in [pool.submit(work, url, objective) for _ in range(n_workers)]:
             future.result(timeout=120)
 
 
@@ -290,9 +285,7 @@ def test_a_killed_worker_leaves_no_trainer_behind(
 ) -> None:
     with Database.open(storage_url, create=True) as database:
         study = create_study(database, toy("budget.trials=1", "pruner.name=none")).study
-        code = (
-            f"from tests.integration.test_worker import _work; _work({storage_url!r}, 'sleeping')"
-        )
+        code = f"from tests.workers import work; work({storage_url!r}, 'sleeping')"
         worker = subprocess.Popen(
             [sys.executable, "-c", code], cwd=Path(__file__).parents[2], start_new_session=True
         )

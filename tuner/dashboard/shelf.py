@@ -17,8 +17,8 @@ from sqlalchemy.orm import Session
 
 from tuner.dashboard.trials import StudyTrials
 from tuner.storage import Database, SlotCounts
+from tuner.storage.remaining import count_slots
 from tuner.storage.schema import CONFIGS, STATES
-from tuner.storage.slots import count_slots
 
 #: Trials that are kept in memory; of studies beyond that nothing is kept between two looks.
 MAX_TRIALS = 100_000

@@ -1,9 +1,9 @@
 """Read a study: its progress, its trials, the best of them, as frozen values."""
 
+from tuner.results.overall import progress
 from tuner.results.query import (
     best_trials,
     learning_curves,
-    progress,
     show_trial,
     trial_attributes,
     trials,

@@ -14,6 +14,7 @@ from tuner.config import StudyConfig
 from tuner.errors import InputError, StudyNotFoundError
 from tuner.storage.configuration import Version, newest_version, store_version
 from tuner.storage.database import Database
+from tuner.storage.fence import FREE
 from tuner.storage.schema import (
     METADATA,
     REFUSALS,
@@ -23,7 +24,6 @@ from tuner.storage.schema import (
     TRIALS,
     epoch_seconds,
 )
-from tuner.storage.slots import FREE
 from tuner.storage.studies import check_name
 from tuner.storage.trouble import translated
 from tuner.storage.values import StoredStudy

@@ -1,12 +1,10 @@
 """Slots: each budgeted trial is done once, by one holder at a time, and nobody else can write."""
 
 import json
-import math
 from dataclasses import replace
-from typing import Any
 
 from optuna.storages._rdb import models
-from sqlalchemy import exists, func, or_, select, update
+from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -16,7 +14,10 @@ from tuner.host import Holder
 from tuner.storage.adoption import Watch
 from tuner.storage.claiming import Claiming
 from tuner.storage.database import Database
-from tuner.storage.schema import SLOTS, STATES, epoch_seconds
+from tuner.storage.fence import DONE, FREE, Fence
+from tuner.storage.remaining import count_slots, is_nothing_left, unfinished_slots
+from tuner.storage.reports import read_reports, read_rivals
+from tuner.storage.schema import SLOTS
 from tuner.storage.states import read_standing
 from tuner.storage.trial_rows import end_trial, insert_report, insert_trial, state_of
 from tuner.storage.trouble import translated
@@ -33,22 +34,6 @@ from tuner.storage.values import (
 
 #: Seconds that a slot stays its holder's without a sign of life.
 LEASE = 60.0
-
-#: What a slot is once it was handed back ...
-FREE: dict[str, Any] = {
-    "state": "free",
-    "worker": None,
-    "machine": None,
-    "pid": None,
-    "expires_at": 0.0,
-}
-#: ... and once its trial has ended; the token stays, so that an unclear commit can be read.
-_DONE: dict[str, Any] = {
-    "state": "done",
-    "expires_at": 0.0,
-    "closed_at": epoch_seconds(),
-    "attempts": 0,
-}
 
 
 class Slots:
@@ -83,6 +68,7 @@ class Slots:
         self.holder = holder
         self.lease = lease
         self._watch = watch or Watch(holder, lease=lease)
+        self._fence = Fence(self.study_id, lease=lease)
         self._claiming = Claiming(study, holder, lease=lease, watch=self._watch)
 
     def database_was_away(self) -> None:
@@ -113,15 +99,15 @@ class Slots:
                 trial = session.get(models.TrialModel, row.trial_id) if row.trial_id else None
                 if trial is not None and trial.state.is_finished():
                     # Somebody ended it from outside while nobody held it.
-                    self._change(session, row.slot, **_DONE)
+                    self._fence.change(session, row.slot, **DONE)
                     continue
                 if row.trial_id and trial is None:  # somebody deleted it
-                    self._change(session, row.slot, trial_id=None)
+                    self._fence.change(session, row.slot, trial_id=None)
                 if trial is None and standing.ended is not None:
                     # Its holder died before it had a trial: the study gets no new one.
-                    self._change(session, row.slot, **FREE)
+                    self._fence.change(session, row.slot, **FREE)
                     continue
-                reports = self._reports(session, row.trial_id) if trial is not None else {}
+                reports = read_reports(session, row.trial_id) if trial is not None else {}
                 number = int(trial.number) if trial is not None else None
             return Claim(
                 slot=row.slot,
@@ -146,7 +132,7 @@ class Slots:
         """
         with self.database.transaction() as session:
             standing = read_standing(session, self.study, lease=self.lease)
-            self._prove(session, claim)
+            self._fence.prove(session, claim)
         return standing
 
     def standing(self) -> Standing:
@@ -170,9 +156,9 @@ class Slots:
         changes = {**FREE, "attempts": claim.attempts, "micro_batches": claim.micro_batches}
         with self.database.transaction() as session:
             try:
-                self._prove(session, claim, **changes)
+                self._fence.prove(session, claim, **changes)
             except LostSlotError:
-                if self._state_left(session, claim) != "free":
+                if self._fence.state_left(session, claim) != "free":
                     raise
                 # The commit was done although its answer got lost.
 
@@ -183,22 +169,13 @@ class Slots:
 
     def unfinished(self) -> set[int]:
         """List the slots that are not done."""
-        statement = select(SLOTS.c.slot).where(
-            SLOTS.c.study_id == self.study_id, SLOTS.c.state != "done"
-        )
         with self.database.transaction() as session:
-            return set(session.scalars(statement))
+            return unfinished_slots(session, self.study_id)
 
     def is_over(self) -> bool:
         """Say whether nothing is left to do: no slot to claim, none held, no trial open."""
-        going_on = exists().where(STATES.c.study_id == self.study_id, STATES.c.ended.is_(None))
-        left = select(func.count()).where(
-            SLOTS.c.study_id == self.study_id,
-            SLOTS.c.state != "done",
-            or_(SLOTS.c.state == "held", SLOTS.c.trial_id.is_not(None), going_on),
-        )
         with self.database.transaction() as session:
-            return session.scalar(left) == 0
+            return is_nothing_left(session, self.study_id)
 
     # --- open ----------------------------------------------------------------------------------
 
@@ -230,7 +207,7 @@ class Slots:
         params = json.dumps(dict(proposal.params))
         with translated(self.database.name), Session(self.database.engine) as session:
             try:
-                there = self._prove(session, claim, point=point, params=params)
+                there = self._fence.prove(session, claim, point=point, params=params)
             except IntegrityError as error:
                 raise PointTakenError from error
             if there is not None:  # the commit was done although its answer got lost
@@ -240,40 +217,16 @@ class Slots:
                     claim, trial_id=there, number=int(trial.number), params=proposal.params
                 )
             trial_id, number = insert_trial(session, self.study_id, proposal.trial)
-            self._change(session, claim.slot, trial_id=trial_id)
+            self._fence.change(session, claim.slot, trial_id=trial_id)
             session.commit()
         return replace(claim, trial_id=trial_id, number=number, params=proposal.params)
 
     # --- report, close -------------------------------------------------------------------------
 
-    @staticmethod
-    def _reports(session: Session, trial_id: int) -> dict[int, float]:
-        table = models.TrialIntermediateValueModel
-        rows = session.execute(
-            select(table.step, table.intermediate_value, table.intermediate_value_type)
-            .where(table.trial_id == trial_id)
-            .order_by(table.step)
-        )
-        return {
-            step: table.stored_repr_to_intermediate_value(value, kind) for step, value, kind in rows
-        }
-
     def rivals(self, claim: Claim, step: int) -> list[float]:
         """Read what the study's other trials reported at a step, NaN left out."""
-        values, trials = models.TrialIntermediateValueModel, models.TrialModel
-        statement = (
-            select(values.intermediate_value, values.intermediate_value_type)
-            .join(trials, trials.trial_id == values.trial_id)
-            .where(
-                trials.study_id == self.study_id,
-                values.step == step,
-                values.trial_id != claim.trial_id,
-            )
-        )
         with self.database.transaction() as session:
-            rows = session.execute(statement).all()
-        stored = [values.stored_repr_to_intermediate_value(value, kind) for value, kind in rows]
-        return [value for value in stored if not math.isnan(value)]
+            return read_rivals(session, self.study_id, step, except_trial=claim.open_trial_id)
 
     def report(self, claim: Claim, step: int, value: float, ending: Ending | None = None) -> None:
         """Write one report and, where it is the trial's last, the end with it.
@@ -306,9 +259,9 @@ class Slots:
         what = ""
         with self.database.transaction() as session:
             try:
-                there = self._prove(session, claim, **(_DONE if ending else {"attempts": 0}))
+                there = self._fence.prove(session, claim, **(DONE if ending else {"attempts": 0}))
             except LostSlotError:
-                if ending is not None and self._state_left(session, claim) == "done":
+                if ending is not None and self._fence.state_left(session, claim) == "done":
                     return  # the commit was done although its answer got lost
                 raise
             # The slot's own word: SQLite gives the id of a deleted trial to another one.
@@ -326,7 +279,7 @@ class Slots:
         """Let the slot follow a trial that somebody else ended or deleted; say which."""
         state = state_of(session, there) if there is not None else None
         if state is None:
-            self._change(
+            self._fence.change(
                 session,
                 claim.slot,
                 state="free",
@@ -335,57 +288,5 @@ class Slots:
                 expires_at=0.0,
             )
             return f"trial {claim.number} was deleted from outside; its slot is free again"
-        self._change(session, claim.slot, **_DONE)
+        self._fence.change(session, claim.slot, **DONE)
         return f"trial {claim.number} was ended from outside, as {state.name}"
-
-    def _state_left(self, session: Session, claim: Claim) -> str | None:
-        """Read the state of a slot that nobody has claimed after this claim; None where one has."""
-        state: str | None = session.scalar(
-            select(SLOTS.c.state).where(
-                SLOTS.c.study_id == self.study_id,
-                SLOTS.c.slot == claim.slot,
-                SLOTS.c.token == claim.token,
-            )
-        )
-        return state
-
-    def _prove(self, session: Session, claim: Claim, **changes: Any) -> int | None:
-        """Touch the slot by its token: the fence, and a renewal of the lease with it.
-
-        Returns:
-            The slot's trial.
-        """
-        held = (
-            SLOTS.c.study_id == self.study_id,
-            SLOTS.c.slot == claim.slot,
-            SLOTS.c.token == claim.token,
-            SLOTS.c.state == "held",
-        )
-        values = {"expires_at": epoch_seconds() + self.lease} | changes
-        touched = session.execute(
-            update(SLOTS).where(*held).values(values).returning(SLOTS.c.trial_id)
-        ).one_or_none()
-        if touched is None:
-            raise LostSlotError(
-                f"Slot {claim.slot} is not ours any more; nothing was written to it."
-            )
-        trial_id: int | None = touched.trial_id
-        return trial_id
-
-    def _change(self, session: Session, slot: int, **changes: Any) -> None:
-        """Change a slot in a transaction that has proved the hold of it."""
-        mine = SLOTS.c.study_id == self.study_id, SLOTS.c.slot == slot
-        session.execute(update(SLOTS).where(*mine).values(changes))
-
-
-def count_slots(session: Session, study_id: int) -> SlotCounts:
-    """Count a study's slots by state."""
-    statement = (
-        select(SLOTS.c.state, func.count().label("n"))
-        .where(SLOTS.c.study_id == study_id)
-        .group_by(SLOTS.c.state)
-    )
-    found = {row.state: int(row.n) for row in session.execute(statement)}
-    return SlotCounts(
-        free=found.get("free", 0), held=found.get("held", 0), done=found.get("done", 0)
-    )

@@ -17,12 +17,19 @@ LAST_SECONDS = 9.0
 
 
 class InterruptedWorkerError(TunerError):
-    """A signal ended the worker; its trial was handed back."""
+    """A signal ended the worker, as somebody wanted; its trial, if it had one, was handed back."""
+
+    is_trouble = False
 
     def __init__(self, signal_number: int) -> None:
-        name = signal.Signals(signal_number).name
-        super().__init__(f"Stopped by {name}; a trial that ran was handed back.")
+        self._by = f"Stopped by {signal.Signals(signal_number).name}"
+        super().__init__(f"{self._by}.")
         self.exit_code = 128 + signal_number
+
+    def cut_off_a_trial(self) -> None:
+        """Say that a trial was handed back, for somebody to go on with."""
+        self.args = (f"{self._by}; a trial that ran was handed back.",)
+        self.is_trouble = True
 
 
 class Interruption:

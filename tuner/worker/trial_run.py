@@ -9,16 +9,12 @@ from typing import Any
 from optuna.trial import TrialState
 
 from tuner.checkpoint_store import CheckpointStore
-from tuner.errors import LostSlotError, StorageUnavailableError, StudyStoppedError
-from tuner.metrics import STEPS_PER_EPOCH
+from tuner.errors import LostSlotError, StorageUnavailableError
 from tuner.storage import (
     Claim,
     Database,
-    Ending,
     Slots,
     StoredStudy,
-    count_equal_failures,
-    end_study,
 )
 from tuner.worker.conversation import Conversation
 from tuner.worker.delivery import Delivery
@@ -26,13 +22,12 @@ from tuner.worker.keeper import TrainerKeeper
 from tuner.worker.messages import Failed, Finished, Reported, Resumed, Saved, Train
 from tuner.worker.outage import Outage
 from tuner.worker.process import TrainerDiedError, TrainerProcess
+from tuner.worker.trial_end import TrialEnd
 
 log = logging.getLogger(__name__)
 
 #: Trainers that may die over a trial without any progress between, before it is given up.
 MAX_ATTEMPTS = 5
-#: Distinct points that fail in the same way before the study is stopped.
-MAX_EQUAL_FAILURES = 3
 #: When memory runs out, a batch is cut into so many times more parts ...
 MICRO_BATCHES_FACTOR = 4
 #: ... up to this.
@@ -77,8 +72,6 @@ class TrialRun:
         hang_seconds: float,
         check: Callable[[], None],
     ) -> None:
-        self._database = database
-        self._study = study
         self._config = study.config
         self._slots = slots
         self._claim = claim
@@ -91,8 +84,8 @@ class TrialRun:
         self._check = check
         self._peak_memory_mb: int | None = None
         self._talk: Conversation | None = None
-        self._is_closed = False
         self._delivery = Delivery(slots, claim, self._config, outage, self._facts)
+        self._end = TrialEnd(database, study, slots, claim, outage, self._facts)
 
     # --- the training ----------------------------------------------------------------------------
 
@@ -135,7 +128,7 @@ class TrialRun:
             self._keeper.end()
             self._after_death(error)
         finally:
-            if self._is_closed and self._store is not None:
+            if self._end.is_closed and self._store is not None:
                 self._store.forget(claim.slot)
 
     def _bring_checkpoints(self, store: CheckpointStore) -> None:
@@ -173,7 +166,7 @@ class TrialRun:
                         self._after_training(message)
                     return
             if delivery.work():  # pruned, and stored as that with its last report
-                self._is_closed = True
+                self._end.is_closed = True
                 return
             if delivery.standing.ended == "hours":
                 self._close_early(f"time: {delivery.standing.message}")
@@ -184,8 +177,8 @@ class TrialRun:
 
     def _is_pruned(self) -> bool:
         """Deliver what the database lacks; say whether the trial ended with that."""
-        self._is_closed = self._outage.bridge(self._delivery.finish)
-        return self._is_closed
+        self._end.is_closed = self._outage.bridge(self._delivery.finish)
+        return self._end.is_closed
 
     def _seconds_left(self, talk: Conversation) -> float:
         limit = self._config.budget.trial_minutes
@@ -241,23 +234,23 @@ class TrialRun:
         match message:
             case Finished(value=value) if value is not None:
                 log.info("trial %s: %s %.4f", self._claim.number, self._config.metric, value)
-                self._close(TrialState.COMPLETE, value, facts)
+                self._end.close(TrialState.COMPLETE, value, facts)
             case Finished():
                 facts["reason"] = "pruned: the objective ended the trial by itself"
-                self._close(TrialState.PRUNED, None, facts)
+                self._end.close(TrialState.PRUNED, None, facts)
             case Failed(reason="out_of_memory"):
                 self._after_lack_of_memory(message.message.strip().splitlines()[-1])
             case Failed(infeasible=True):
                 log.info("trial %s: %s", self._claim.number, message.message)
                 facts["reason"] = f"{message.reason}: {message.message}"
                 # A violated constraint, not FAIL: from FAIL a sampler learns nothing.
-                self._close(TrialState.PRUNED, None, facts, {message.reason: 1.0})
+                self._end.close(TrialState.PRUNED, None, facts, {message.reason: 1.0})
             case Failed():
                 reason = message.message.strip().splitlines()[-1]
-                self._close_failed(message.failed_at, reason, message.message, facts)
+                self._end.close_failed(message.failed_at, reason, message.message, facts)
 
     def _after_death(self, error: TrainerDiedError) -> None:
-        if self._is_closed or self._is_pruned():
+        if self._end.is_closed or self._is_pruned():
             return
         evidence = self._keeper.memory.evidence() if error.was_killed else None
         if evidence is not None:
@@ -266,10 +259,10 @@ class TrialRun:
         attempts = 1 if self._delivery.progressed else self._claim.attempts + 1
         if attempts < MAX_ATTEMPTS:
             log.warning("trial %s: %s\nIt is tried again.", self._claim.number, error)
-            self._release(replace(self._claim, attempts=attempts))
+            self._end.release(replace(self._claim, attempts=attempts))
             return
         reason = f"{attempts} trainers in a row ended over it without progress, the last one with"
-        self._close_failed(f"trainer {error.how}", f"{reason} {error.how}", str(error), {})
+        self._end.close_failed(f"trainer {error.how}", f"{reason} {error.how}", str(error), {})
 
     def _after_lack_of_memory(self, evidence: str) -> None:
         """Try smaller parts of a batch, which take less memory; else let the sampler know."""
@@ -281,69 +274,20 @@ class TrialRun:
                 "trial %s ran out of memory (%s); it starts again with each batch in %d parts",
                 *(self._claim.number, evidence, n_parts),
             )
-            self._release(replace(self._claim, micro_batches=n_parts, attempts=0))
+            self._end.release(replace(self._claim, micro_batches=n_parts, attempts=0))
             return
         log.warning("trial %s needs too much memory: %s", self._claim.number, evidence)
         reason = {"reason": f"out_of_memory: {evidence}"}
-        self._close(TrialState.PRUNED, self._last_value(), reason, {"out_of_memory": 1.0})
+        self._end.close(TrialState.PRUNED, self._last_value(), reason, {"out_of_memory": 1.0})
 
     def _close_slow(self, talk: Conversation) -> None:
-        """End a trial that takes longer than it may, and tell the sampler by how much."""
-        limit = self._config.budget.trial_minutes or 0.0
-        steps = self._config.budget.epochs * STEPS_PER_EPOCH
-        last_step = self._delivery.last[0] if self._delivery.last else 1
-        needed = talk.seconds / 60 * steps / last_step  # minutes, as far as one can tell
-        self._close_early(
-            f"time: slower than budget.trial_minutes = {limit:g}",
-            {"trial_minutes": max(needed / limit - 1, 1e-3)},
-        )
+        self._end.close_slow(talk.seconds, self._delivery.last)
 
-    def _close_early(self, reason: str, constraints: Mapping[str, float] | None = None) -> None:
-        log.info("trial %s: %s", self._claim.number, reason)
-        self._close(TrialState.PRUNED, self._last_value(), {"reason": reason}, constraints)
-
-    def _close_failed(
-        self, failed_at: str, reason: str, traceback: str, facts: Mapping[str, Any]
-    ) -> None:
-        log.error("trial %s failed: %s\n%s", self._claim.number, reason, traceback)
-        more = {"reason": reason, "traceback": traceback, "failed_at": failed_at}
-        self._close(TrialState.FAIL, None, {**facts, **more})
-        n_equal = self._outage.bridge(
-            lambda: count_equal_failures(self._database, self._study, failed_at)
-        )
-        if n_equal >= MAX_EQUAL_FAILURES:
-            name = self._config.name
-            why = (
-                f"{n_equal} different points failed in the same way, at {failed_at}, so the study "
-                f"was stopped. Mend it, then `tuner retry {name}` gives the failed slots another "
-                f"go. The last one:\n{traceback}"
-            )
-            self._outage.bridge(
-                lambda: end_study(self._database, self._study, reason="bug", message=why)
-            )
-            raise StudyStoppedError(why)
+    def _close_early(self, reason: str) -> None:
+        self._end.close_early(reason, self._last_value())
 
     def _last_value(self) -> float | None:
         return self._delivery.last[1] if self._delivery.last else None
-
-    def _close(
-        self,
-        state: TrialState,
-        value: float | None,
-        attributes: Mapping[str, Any],
-        constraints: Mapping[str, float] | None = None,
-    ) -> None:
-        ending = Ending(
-            state=state,
-            value=value,
-            attributes={**self._facts(), **attributes},
-            constraints=constraints or {},
-        )
-        self._outage.bridge(lambda: self._slots.close(self._claim, ending))
-        self._is_closed = True
-
-    def _release(self, claim: Claim) -> None:
-        self._outage.bridge(lambda: self._slots.release(claim))
 
     def _facts(self) -> dict[str, Any]:
         seconds = self._talk.seconds if self._talk is not None else 0.0

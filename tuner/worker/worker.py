@@ -12,14 +12,13 @@ from typing import Any
 from tuner.bucket import Bucket
 from tuner.data.download import localized
 from tuner.errors import (
-    InputError,
     LostSlotError,
     StudyNotFoundError,
     StudyStoppedError,
 )
+from tuner.gpus import Gpu
 from tuner.host import this_process, versions
 from tuner.mirror import open_store
-from tuner.places import Gpu
 from tuner.storage import (
     LEASE,
     Claim,
@@ -30,30 +29,25 @@ from tuner.storage import (
     StoredStudy,
     TrialEndedOutsideError,
     agree_on_data,
-    other_versions,
 )
 from tuner.storage.adoption import Watch
 from tuner.storage.history import History
 from tuner.storage.openings import Opening, read_opening
 from tuner.strategy import propose
-from tuner.worker.interruption import Interruption
+from tuner.worker.interruption import InterruptedWorkerError, Interruption
 from tuner.worker.keeper import TrainerKeeper
 from tuner.worker.messages import Prepare, Ready
 from tuner.worker.outage import Outage
-from tuner.worker.pauses import Pauses
 from tuner.worker.process import TrainerProcess
 from tuner.worker.trial_run import TrialRun
+from tuner.worker.versions import compare_versions
+from tuner.worker.waiting import wait_for_slot
 
 log = logging.getLogger(__name__)
 
 #: Makes the objective that trains Keras GRUs.
-GRU_OBJECTIVE = "tuner.worker.trainer:gru_objective"
+GRU_OBJECTIVE = "tuner.worker.gru:gru_objective"
 
-#: Seconds until a worker looks again for a slot while others hold all that are left; each further
-#: pause is longer by a factor ...
-IDLE_SECONDS, IDLE_FACTOR = 2.0, 1.5
-#: ... up to this share of a lease: with it, a dead worker's slot is found within two leases.
-IDLE_SHARE = 1 / 6
 #: Seconds to wait for an object store at the end.
 CLOSE_SECONDS = 10.0
 
@@ -164,7 +158,7 @@ class Worker:
                 slots that are left.
 
         Raises:
-            InterruptedWorkerError: A signal came; the trial was handed back.
+            InterruptedWorkerError: A signal came; a trial that ran was handed back.
             InputError: The study cannot be trained here, or was deleted.
             StorageUnavailableError: The database was away for too long.
             StudyStoppedError: Different trials fail in the same way, here or elsewhere.
@@ -172,7 +166,8 @@ class Worker:
         """
         self._turn = turn
         try:
-            self._outage.bridge(self._compare_versions)
+            must_agree = self.options.same_versions
+            self._outage.bridge(lambda: compare_versions(self.database, self.study, must_agree))
             self._sweep()
             while self._keeper.has_trainer or not self._outage.bridge(self.slots.is_over):
                 self.interruption.check()
@@ -206,9 +201,11 @@ class Worker:
                 run.free_trainer()
         except StudyNotFoundError:
             raise  # nothing is there that a slot could be handed back to
-        except BaseException:
+        except BaseException as error:
             self.interruption.quiet()
             (run or self._trial_run(claim)).hand_back()
+            if isinstance(error, InterruptedWorkerError):
+                error.cut_off_a_trial()
             raise
         return True
 
@@ -239,23 +236,9 @@ class Worker:
     def _goes_on(self, *, had_slot: bool) -> bool:
         if self._turn is not None:
             return had_slot and self._turn.goes_on()
-        return had_slot or self._wait_for_slot()
-
-    def _wait_for_slot(self) -> bool:
-        """Wait while others hold all slots that are left; False where none is left."""
-        lease = self.options.lease
-        pauses = Pauses(
-            first=min(IDLE_SECONDS, lease / 10), longest=IDLE_SHARE * lease, factor=IDLE_FACTOR
+        return had_slot or wait_for_slot(
+            self._look, self._watch, lease=self.options.lease, pause=self.interruption.pause
         )
-        opening = self._look()
-        while opening is not None:
-            if opening.has_silent_holder:
-                pauses.restart()  # to take the slot over as soon as that is allowed
-            self.interruption.pause(pauses.next())
-            opening = self._look()
-            if opening is not None and opening.has_something(self._watch):
-                return True
-        return False
 
     def _look(self) -> Opening | None:
         return self._outage.bridge(lambda: read_opening(self.database, self.study, self.holder))
@@ -273,23 +256,6 @@ class Worker:
         return Proposal(trial=trial, params=params.model_dump(), unique=finite)
 
     # --- before and after ------------------------------------------------------------------------
-
-    def _compare_versions(self) -> None:
-        """See whether the study's values were and will be made by the same software.
-
-        Raises:
-            InputError: They were not, and the options ask for that.
-        """
-        others = other_versions(self.database, self.study, versions())
-        if not others:
-            return
-        listed = ", ".join(f"{name} {was} -> {here}" for name, (was, here) in others.items())
-        if self.options.same_versions:
-            raise InputError(
-                f"Study {self.config.name!r} began with other versions: {listed}. Install those, "
-                f"or leave out --same-versions."
-            )
-        log.warning("The study began with other versions, values may differ: %s", listed)
 
     def _prepare(self) -> Prepare:
         """Give what a new trainer is told first; it has no credentials to fetch data with."""

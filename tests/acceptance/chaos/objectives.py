@@ -6,8 +6,8 @@ from typing import Any
 
 from tuner.config import StudyConfig
 from tuner.domain import Scalar
+from tuner.worker.equipment import Control, Equipment
 from tuner.worker.messages import Prepare
-from tuner.worker.trainer import Control, Equipment
 
 #: When it reports: as a GRU of three epochs does.
 STEPS = (1, 2, 3, 4, 8, 12)
