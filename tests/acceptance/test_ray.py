@@ -30,7 +30,11 @@ from tuner.storage import Database, find_study
 NAME = "on-ray"
 N_TRIALS = 6
 SETTINGS = settings(
-    f"name={NAME}", f"budget.trials={N_TRIALS}", "budget.epochs=60", "pruner.name=none"
+    "space.units=2",
+    f"name={NAME}",
+    f"budget.trials={N_TRIALS}",
+    "budget.epochs=60",
+    "pruner.name=none",
 )
 
 

@@ -82,7 +82,8 @@ def test_a_fresh_machine_is_fine_and_stays_as_it_was(tmp_path: Path) -> None:
     assert "no database yet" in found["storage"]["found"]
     assert found["TensorFlow"]["found"].startswith("2.")
     assert "fingerprint" in found["data"]["found"]
-    assert {path.name for path in tmp_path.iterdir()} == {"tiny.toml"}
+    # Prepared data is kept, as a worker does.
+    assert {path.name for path in tmp_path.iterdir()} == {"tiny.toml", "cache"}
 
 
 def test_where_only_the_storage_is_away_the_exit_code_is_3_and_no_password_is_shown(

@@ -95,9 +95,9 @@ def test_unconditional_parameters_come_first_in_the_order_of_the_file() -> None:
     [
         (
             {"unit": 64},
-            "space.unit: unknown hyperparameter. Did you mean `units`? Known ones: batch_size, ",
+            "space.unit: unknown hyperparameter. Did you mean `units`? Known ones: adversarial, ",
         ),
-        ({"zzz": 64}, "space.zzz: unknown hyperparameter. Known ones: batch_size, "),
+        ({"zzz": 64}, "space.zzz: unknown hyperparameter. Known ones: adversarial, "),
         ({"units": "big"}, "space.units: expected a whole number. Received 'big' (str)."),
         ({"units": 1.5}, "space.units: expected a whole number. Received 1.5 (float)."),
         ({"units": True}, "space.units: expected a whole number. Received True (bool)."),
@@ -105,7 +105,7 @@ def test_unconditional_parameters_come_first_in_the_order_of_the_file() -> None:
         ({"bidirectional": 1}, "space.bidirectional: expected true or false. Received 1 (int)."),
         (
             {"pooling": "avg"},
-            "space.pooling: expected 'last', 'max', 'mean' or 'mean_max'. Received 'avg' (str).",
+            "space.pooling: expected 'last', 'max', 'mean', 'mean_max' or 'attention'. ",
         ),
         ({"units": 0}, "space.units: expected a number greater than or equal to 1. Received 0"),
         ({"dropout": 1.0}, "space.dropout: expected a number less than 1. Received 1.0 (float)."),
