@@ -33,7 +33,7 @@ SETTINGS = settings(
     "space.units=2",
     f"name={NAME}",
     f"budget.trials={N_TRIALS}",
-    "budget.epochs=60",
+    "budget.epochs=10000",  # no trial ends before it is told to
     "pruner.name=none",
 )
 
@@ -147,11 +147,13 @@ def test_workers_get_a_gpu_each_outlive_what_dies_and_hand_back_on_ctrl_c(
             assert not workers()
             assert not holders(url)
 
-        # A worker elsewhere does most of the rest; one trial more is for the node that is left.
+        # A worker elsewhere does most of the rest; one trial more is for the node that is left,
+        # where time ends it.
         with Database.open(url) as database:
             make_worker(database, find_study(database, NAME), "telling_its_process").run()
         kill_nodes(*others)
-        more = (*settings(f"budget.trials={N_TRIALS + 1}"), "--workers", "2")
+        changes = settings(f"budget.trials={N_TRIALS + 1}", "budget.trial_minutes=0.1")
+        more = (*changes, "--workers", "2")
         with run(study_file, *words, *more, **environment) as running:
             out, talk = running.communicate(timeout=120)
         assert running.returncode == 0, talk
