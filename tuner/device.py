@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from tuner.errors import InputError
 from tuner.places import cuda_libraries
+from tuner.processor import usable_cores
 
 log = logging.getLogger(__name__)
 
@@ -31,9 +32,8 @@ def configure(
     """Decide how this process uses the machine; call it before any layer is built.
 
     Args:
-        threads: Threads for the work inside one operation, and as many for operations side by
-            side. Results on a CPU are the same bit for bit only between processes with the same
-            number. None for as many as there are cores.
+        threads: Of the training; None for as many as there are cores. Results on a CPU are the
+            same bit for bit only between processes with the same number.
         gpu: UUID of the GPU to use, which ``CUDA_VISIBLE_DEVICES`` named already when this process
             started; empty for none.
         memory_limit_mb: MiB of it to take, all at once; None lets its memory grow as needed.
@@ -50,11 +50,13 @@ def configure(
         >>> configure(threads=2)
         'cpu'
     """
-    if threads is not None:
-        tf.config.threading.set_intra_op_parallelism_threads(threads)
-        tf.config.threading.set_inter_op_parallelism_threads(threads)
+    threads = threads or usable_cores()
     gpus = tf.config.list_physical_devices("GPU") if gpu else []
     tf.config.set_visible_devices(gpus[:1], "GPU")
+    # On a processor the operations of a recurrence are small: its parts run side by side, each on
+    # one thread. Threads that share an operation wait for each other most of the time.
+    tf.config.threading.set_intra_op_parallelism_threads(threads if gpus else 1)
+    tf.config.threading.set_inter_op_parallelism_threads(threads)
     if gpu and not gpus:
         _say_not_seen(gpu, require_gpu)
     if not gpus:

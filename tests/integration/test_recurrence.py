@@ -50,9 +50,11 @@ def states_and_gradients(layer: layers.GRU, *, backward: bool) -> tuple[Array, l
     return states.numpy(), [gradient.numpy() for gradient in gradients]
 
 
+@pytest.mark.parametrize("n_parts", [1, 3, 5])  # of four rows
 @pytest.mark.parametrize("backward", [False, True], ids=["forward", "backward"])
-def test_states_and_gradients_are_those_of_keras(backward: bool) -> None:
-    ours = states_and_gradients(gru(ProcessorGRU, backward=backward), backward=backward)
+def test_states_and_gradients_are_those_of_keras(backward: bool, n_parts: int) -> None:
+    layer = gru(ProcessorGRU, backward=backward, n_parts=n_parts)
+    ours = states_and_gradients(layer, backward=backward)
     theirs = states_and_gradients(gru(layers.GRU), backward=backward)
     np.testing.assert_allclose(ours[0], theirs[0], atol=1e-6)
     for mine, expected in zip(ours[1], theirs[1], strict=True):

@@ -194,8 +194,6 @@ def test_a_deep_training_that_is_killed_twice_ends_the_same_in_a_fresh_process(
 IN_A_FRESH_PROCESS = """
 import sys
 from pathlib import Path
-from tuner.device import configure
-configure(threads=None)
 from tests.integration.test_resume import DEEP, Checkpoints, train, whole
 result = train(Checkpoints(Path(sys.argv[1])), params=DEEP)
 print(round(result.resumed_epochs * 12), whole(result))

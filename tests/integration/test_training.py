@@ -145,8 +145,6 @@ DROPPING = small(bidirectional=True, embedding_dropout=0.3, dropout=0.4)
 OTHER = small(units=7, pooling="last", dropout=0.1)
 
 IN_A_FRESH_PROCESS = """
-from tuner.device import configure
-configure(threads=None)
 from tests.integration.test_training import DROPPING, fingerprint, train
 print(fingerprint(train(DROPPING, epochs=1)))
 """

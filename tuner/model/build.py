@@ -10,7 +10,10 @@ The network consists of built-in layers and operations, so a saved ``.keras`` fi
 mode and without this package.
 """
 
+import math
+
 import keras
+import tensorflow as tf
 from keras import layers, ops
 
 from tuner.model.dropout import AdjustableDropout
@@ -18,6 +21,7 @@ from tuner.model.pieces import Pieces, Tensor, piece_length
 from tuner.model.pooling import attend, join, pool
 from tuner.model.recurrence import ProcessorGRU
 from tuner.model.restart import reinitialise
+from tuner.processor import usable_cores
 from tuner.space import GRUParams
 
 #: Id of words that are not in the vocabulary.
@@ -159,7 +163,13 @@ def _read(
     """Run one direction of a layer: (pieces, length, features) to (pieces, length, units)."""
     name = f"gru_{number}_{'backward' if backward else 'forward'}"
     if for_training and not uses_cudnn(params) and _is_plain(params):
-        layer = ProcessorGRU(params.units, backward=backward, return_sequences=True, name=name)
+        layer = ProcessorGRU(
+            params.units,
+            backward=backward,
+            n_parts=_n_parts(params),
+            return_sequences=True,
+            name=name,
+        )
         return layer(sequence, real=pieces.real if backward else None)
     layer = _gru(params, name=name)
     return pieces.reverse(layer(pieces.reverse(sequence))) if backward else layer(sequence)
@@ -173,6 +183,12 @@ def _gru(params: GRUParams, *, name: str) -> layers.GRU:
         dtype=params.precision,
         name=name,
     )
+
+
+def _n_parts(params: GRUParams) -> int:
+    """Say into how many parts a layer cuts a batch, so that all threads have something to do."""
+    n_threads = tf.config.threading.get_inter_op_parallelism_threads() or usable_cores()
+    return math.ceil(n_threads / (2 if params.bidirectional else 1))
 
 
 def _is_plain(params: GRUParams) -> bool:

@@ -1,6 +1,7 @@
 """The GRU for a processor: what Keras's layer computes, in about half the time."""
 
 import functools
+import itertools
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
@@ -22,18 +23,25 @@ class ProcessorGRU(layers.GRU):
     It can also read from each row's end to its beginning, without a reversed copy of the inputs:
     behind the end the state is 0.
 
+    A step's products are too small to share among threads. So a batch's rows are: each part goes
+    through time by itself.
+
     It holds for ``tanh``, ``sigmoid``, a bias, ``reset_after`` and float32 only, without a mask,
     a state to begin with, or ``recurrent_dropout``; and it returns sequences.
 
     Args:
         units: As for `GRU`.
         backward: Whether to read from the end.
+        n_parts: Into how many parts to cut a batch, one a thread; at least 1.
         **others: As for `GRU`.
     """
 
-    def __init__(self, units: int, *, backward: bool = False, **others: Any) -> None:
+    def __init__(
+        self, units: int, *, backward: bool = False, n_parts: int = 1, **others: Any
+    ) -> None:
         super().__init__(units, **others)
         self._backward = backward
+        self._n_parts = n_parts
 
     def call(
         self,
@@ -56,23 +64,24 @@ class ProcessorGRU(layers.GRU):
             The state after each position: (batch, time, units).
         """
         del initial_state, mask
-        given = self._given(tf.transpose(sequences, (1, 0, 2)))
-        weights = (self.cell.recurrent_kernel.value, self.cell.bias.value[1])
-        order = [tf.transpose(tf.cast(real, tf.float32), (1, 0, 2))] if self._backward else []
-        states = _compiled(self._backward, bool(training))(*given, *weights, *order)
+        given = [sequences, tf.cast(real, tf.float32)] if self._backward else [sequences]
+        by_time = [tf.transpose(each, (1, 0, 2)) for each in given]
+        weights = [weight.value for weight in (self.cell.kernel, self.cell.recurrent_kernel)]
+        read = _compiled(self._backward, bool(training))
+        parts = zip(*(self._cut(each) for each in by_time), strict=True)
+        states = tf.concat([read(*weights, self.cell.bias.value, *part) for part in parts], 1)
         states.set_shape((None, None, self.units))
         return tf.transpose(states, (1, 0, 2))
 
-    def _given(self, by_time: Tensor) -> tuple[Tensor, Tensor]:
-        """Compute what gates and candidates get from the inputs, for all steps at once."""
-        kernel, bias = self.cell.kernel.value, self.cell.bias.value[0]
-        rows = tf.reshape(by_time, (-1, by_time.shape[-1]))
-        parts = []
-        for part in (slice(2 * self.units), slice(2 * self.units, None)):
-            product = tf.nn.bias_add(tf.matmul(rows, kernel[:, part]), bias[part])
-            shape = tf.concat([tf.shape(by_time)[:2], [product.shape[-1]]], 0)
-            parts.append(tf.reshape(product, shape))
-        return parts[0], parts[1]
+    def _cut(self, by_time: Tensor) -> list[Tensor]:
+        """Cut (time, batch, features) into the parts of the batch."""
+        if self._n_parts == 1:
+            return [by_time]
+        n_rows = tf.shape(by_time)[1]
+        cuts = [n_rows * number // self._n_parts for number in range(self._n_parts + 1)]
+        sizes = [end - begin for begin, end in itertools.pairwise(cuts)]
+        parts: list[Tensor] = tf.split(by_time, sizes, axis=1)
+        return parts
 
 
 class Forward:
@@ -126,24 +135,44 @@ Order: TypeAlias = Forward | Backward
 
 @functools.cache
 def _compiled(backward: bool, training: bool) -> Callable[..., Tensor]:
-    """Give the function from the tensors of `_run` to the states, for nets of all sizes.
+    """Give the function that reads a part of a batch, for nets of all sizes.
+
+    It goes from kernel, recurrent kernel, bias, and inputs by time, and backward also from where
+    rows have not ended, to the states, (time, batch, units).
 
     There are four of them in a process. TensorFlow keeps each gradient that is defined in a graph
     for good, and with it the graph: one for each net would fill the memory.
     """
 
-    def states(*tensors: Tensor) -> Tensor:
-        order: Order = Backward(tensors[4]) if backward else Forward()
+    def read(
+        kernel: Tensor, recurrent: Tensor, bias: Tensor, by_time: Tensor, *real: Tensor
+    ) -> Tensor:
+        order: Order = Backward(*real) if backward else Forward()
+        given = _given(kernel, bias[0], by_time)
         if training:
-            return _differentiable(order)(*tensors[:4])
-        return _run(order, *tensors[:4], keep=False)[0].stack()
+            return _differentiable(order)(*given, recurrent, bias[1])
+        return _run(order, *given, recurrent, bias[1], keep=False)[0].stack()
 
-    shapes = [(None,) * 3, (None,) * 3, (None,) * 2, (None,)] + [(None, None, 1)] * backward
-    signature = [tf.TensorSpec(shape, tf.float32) for shape in shapes]
+    shapes = [(None,) * 2, (None,) * 2, (None,) * 2, (None,) * 3] + [(None, None, 1)] * backward
     compiled: Callable[..., Tensor] = tf.function(
-        states, input_signature=signature, autograph=False
+        read,
+        input_signature=[tf.TensorSpec(shape, tf.float32) for shape in shapes],
+        autograph=False,
     )
     return compiled
+
+
+def _given(kernel: Tensor, bias: Tensor, by_time: Tensor) -> tuple[Tensor, Tensor]:
+    """Compute what gates and candidates get from the inputs, for all steps at once."""
+    n_units = tf.shape(kernel)[1] // 3
+    n_features = tf.shape(kernel)[0]
+    rows = tf.reshape(by_time, tf.stack([-1, n_features]))
+    parts = []
+    for part in (slice(2 * n_units), slice(2 * n_units, None)):
+        product = tf.nn.bias_add(tf.matmul(rows, kernel[:, part]), bias[part])
+        shape = tf.concat([tf.shape(by_time)[:2], tf.shape(product)[1:]], 0)
+        parts.append(tf.reshape(product, shape))
+    return parts[0], parts[1]
 
 
 def _run(
