@@ -20,9 +20,9 @@ from tuner.evaluation import Evaluation
 from tuner.metrics import METRICS, STEPS_PER_EPOCH, Labels
 from tuner.model import build_model, piece_length, variables_of
 from tuner.network import Network, Networks
+from tuner.params import GRUParams
 from tuner.resume import Progress, State, interruptible
 from tuner.schedule import learning_rate
-from tuner.space import GRUParams
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -280,4 +280,9 @@ def _dataset(
 
     ids = tf.TensorSpec((None, None), tf.int32)  # (batch, time)
     labels = tf.TensorSpec((None,), tf.int32)  # (batch,)
-    return tf.data.Dataset.from_generator(batches, output_signature=(ids, labels)).prefetch(2)
+    options = tf.data.Options()
+    # There is nothing to tune, and its thread, which looks after that, can sleep through the end
+    # of the iterator: `fit` would wait for it for up to a minute.
+    options.autotune.enabled = False
+    made = tf.data.Dataset.from_generator(batches, output_signature=(ids, labels))
+    return made.prefetch(2).with_options(options)
