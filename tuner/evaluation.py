@@ -16,8 +16,8 @@ from tuner.data.encoded import Encoded
 from tuner.errors import DataError, TrialFailedError
 from tuner.metrics import METRICS, STEPS_PER_EPOCH, Labels, Metric, Probabilities, evaluate
 from tuner.model import piece_length, variables_of
+from tuner.params import GRUParams
 from tuner.resume import Progress
-from tuner.space import GRUParams
 
 #: Share of the validation set that evaluations inside the first epoch use: three of them cost less
 #: than a twentieth of the epoch, where the validation set is a fifth of the data ...

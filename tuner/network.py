@@ -12,8 +12,8 @@ from tuner.evaluation import Predictor
 from tuner.gradient_step import GradientStep, StepKind
 from tuner.model import build_model, reinitialise, set_rates, structure_of
 from tuner.optimizer import Adam
+from tuner.params import GRUParams
 from tuner.resume import State
-from tuner.space import GRUParams
 
 
 class Network:

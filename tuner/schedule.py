@@ -2,7 +2,7 @@
 
 import math
 
-from tuner.space import GRUParams
+from tuner.params import GRUParams
 
 
 def learning_rate(params: GRUParams, *, n_done: int, n_all: int) -> float:

@@ -9,7 +9,8 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from tuner.domain import Choice, Fixed, Range, Scalar, contains, describe, near_whole
 from tuner.errors import ConfigError, suggestion
-from tuner.space import DEFAULTS, GRUParams, Parameter, Space
+from tuner.params import DEFAULTS, GRUParams
+from tuner.space import Parameter, Space
 
 _FIELDS = GRUParams.model_fields
 _TABLE_KEYS = {"low", "high", "step", "log", "choices", "value", "when"}

@@ -21,7 +21,8 @@ from tuner.config import PrunerName, SamplerName, StudyConfig
 from tuner.domain import Scalar, matches, point_key
 from tuner.errors import InputError
 from tuner.metrics import STEPS_PER_EPOCH, Direction
-from tuner.space import GRUParams, Space
+from tuner.params import GRUParams
+from tuner.space import Space
 
 #: Gives the trials of a study, as objects that are not changed.
 ReadTrials: TypeAlias = Callable[[], list[FrozenTrial]]

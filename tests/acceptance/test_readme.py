@@ -12,7 +12,7 @@ import pytest
 
 from tuner.cli import main
 from tuner.config import StudyConfig
-from tuner.space import GRUParams
+from tuner.params import GRUParams
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()

@@ -21,7 +21,7 @@ import numpy as np
 
 from tests.benchmarks.machine_limit import product_gflops
 from tests.benchmarks.reviews import Reviews, read_reviews
-from tuner.space import GRUParams
+from tuner.params import GRUParams
 
 #: The article's words, words a review, and reviews a gradient step.
 ARTICLE_WORDS, ARTICLE_LENGTH, ARTICLE_BATCH = 10_000, 500, 64

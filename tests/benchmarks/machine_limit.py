@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-from tuner.space import GRUParams
+from tuner.params import GRUParams
 
 #: Rows and columns of the matrices.
 SIZE = 2048

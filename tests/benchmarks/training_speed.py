@@ -50,7 +50,7 @@ from tests.benchmarks.contestant import (
 )
 from tests.benchmarks.machine_limit import flop_per_token
 from tests.benchmarks.reviews import make_up_reviews, mean_words, read_reviews, write_reviews
-from tuner.space import GRUParams
+from tuner.params import GRUParams
 from tuner.worker.process import trainer_environment
 
 ARTICLE = GRUParams(**ARTICLE_PARAMS)

@@ -11,7 +11,7 @@ import tensorflow as tf
 from tests.integration.test_training import VOCABULARY, small, texts
 from tuner.data.batches import training_batches
 from tuner.network import Network
-from tuner.space import GRUParams
+from tuner.params import GRUParams
 
 Array = npt.NDArray[np.float32]
 

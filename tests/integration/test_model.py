@@ -15,7 +15,7 @@ from keras import layers
 from tuner.data.text import UNKNOWN_ID
 from tuner.model import build_model, uses_cudnn
 from tuner.model.pieces import Pieces
-from tuner.space import GRUParams, Pooling
+from tuner.params import GRUParams, Pooling
 
 VOCABULARY = 30
 POOLINGS: tuple[Pooling, ...] = ("last", "max", "mean", "mean_max", "attention")

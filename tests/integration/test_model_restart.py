@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tuner.model import build_model, reinitialise, set_rates, structure_of, variables_of
 from tuner.model.restart import ELSEWHERE, RATES
-from tuner.space import GRUParams
+from tuner.params import GRUParams
 
 IDS = np.array([[3, 1, 4, 1, 5, 9, 2, 6, 5], [3, 5, 8, 0, 0, 0, 0, 0, 0]], np.int32)
 

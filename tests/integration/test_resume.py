@@ -13,7 +13,7 @@ import pytest
 from tests.integration.test_training import Recorder, fingerprint, small, texts
 from tuner.checkpoints import Checkpoints, Snapshot
 from tuner.network import Networks
-from tuner.space import GRUParams
+from tuner.params import GRUParams
 from tuner.training import FitResult, fit
 
 PARAMS = small(units=3, embedding_dropout=0.3, dropout=0.4, class_weights=True, batch_size=4)

@@ -21,7 +21,7 @@ from tuner.errors import ConfigError, DataError, TrialFailedError
 from tuner.evaluation import Predictor, part_of_validation
 from tuner.metrics import METRICS, evaluate
 from tuner.network import Networks
-from tuner.space import GRUParams
+from tuner.params import GRUParams
 from tuner.training import FitResult, class_weights, fit
 
 VOCABULARY = 12

@@ -14,7 +14,7 @@ from tests.benchmarks.spans import EVALUATE, REPORT, STEP, WAIT, Clock, Span
 from tests.benchmarks.step_profile import group_of
 from tests.benchmarks.training_speed import parse_params, spread
 from tests.benchmarks.trial_profile import Course
-from tuner.space import GRUParams
+from tuner.params import GRUParams
 
 ARTICLE = GRUParams(**ARTICLE_PARAMS)
 

@@ -11,7 +11,7 @@ from tuner.config import StudyConfig, differences
 from tuner.domain import point_key
 from tuner.errors import ConfigError
 from tuner.metrics import METRICS
-from tuner.space import GRUParams
+from tuner.params import GRUParams
 from tuner.study_file import (
     DEFAULT_STORAGE,
     choose_artifacts,

@@ -4,8 +4,8 @@ import itertools
 
 import pytest
 
+from tuner.params import GRUParams, Schedule
 from tuner.schedule import learning_rate
-from tuner.space import GRUParams, Schedule
 
 
 def rates(n_all: int = 100, **changes: object) -> list[float]:

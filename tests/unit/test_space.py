@@ -9,7 +9,8 @@ from optuna.trial import FixedTrial
 
 from tuner.domain import Choice, Fixed, Point, Range, Scalar, contains, describe, matches, point_key
 from tuner.errors import ConfigError, suggestion
-from tuner.space import DEFAULTS, MAX_FINITE_POINTS, GRUParams, Parameter, Space
+from tuner.params import DEFAULTS, GRUParams
+from tuner.space import MAX_FINITE_POINTS, Parameter, Space
 from tuner.space_table import parse_space
 
 #: Layers that share a dropout only where there are two.

@@ -20,7 +20,7 @@ from tuner.config import SamplerName, StudyConfig
 from tuner.domain import contains, point_key
 from tuner.errors import InputError
 from tuner.metrics import Direction
-from tuner.space import GRUParams
+from tuner.params import GRUParams
 from tuner.storage import Database, create_study
 from tuner.storage.history import History
 from tuner.strategy import ReadTrials, RungPruner, RungRule, make_rule, make_sampler, propose

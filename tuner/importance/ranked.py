@@ -14,8 +14,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from tuner.config import StudyConfig
 from tuner.domain import Choice, Fixed, Range, Scalar
+from tuner.params import DEFAULTS
 from tuner.results import TrialRow
-from tuner.space import DEFAULTS, Parameter
+from tuner.space import Parameter
 
 
 def _order(row: TrialRow, sign: float) -> tuple[float, ...]:

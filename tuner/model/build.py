@@ -21,8 +21,8 @@ from tuner.model.pieces import Pieces, Tensor, piece_length
 from tuner.model.pooling import attend, join, pool
 from tuner.model.recurrence import ProcessorGRU
 from tuner.model.restart import reinitialise
+from tuner.params import GRUParams
 from tuner.processor import usable_cores
-from tuner.space import GRUParams
 
 #: Id of words that are not in the vocabulary.
 UNKNOWN_ID = 1

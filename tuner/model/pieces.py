@@ -6,7 +6,7 @@ from typing import TypeAlias
 import keras
 from keras import ops
 
-from tuner.space import GRUParams
+from tuner.params import GRUParams
 
 Tensor: TypeAlias = keras.KerasTensor
 

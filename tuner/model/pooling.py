@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from keras import layers, ops
 
 from tuner.model.pieces import Pieces, Tensor
-from tuner.space import Pooling
+from tuner.params import Pooling
 
 
 def pool(directions: Sequence[Tensor], pieces: Pieces, pooling: Pooling) -> Tensor:

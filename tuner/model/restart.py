@@ -7,7 +7,7 @@ import numpy as np
 
 from tuner.model.dropout import AdjustableDropout
 from tuner.model.pieces import piece_length
-from tuner.space import GRUParams
+from tuner.params import GRUParams
 
 #: Hyperparameters that are not about the net.
 ELSEWHERE = frozenset(

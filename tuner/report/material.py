@@ -11,6 +11,7 @@ from tuner.config import StudyConfig
 from tuner.domain import Fixed, Scalar
 from tuner.errors import NoUsableTrialError
 from tuner.importance import Importances, weigh
+from tuner.params import DEFAULTS
 from tuner.results import (
     Progress,
     TrialRow,
@@ -22,7 +23,7 @@ from tuner.results import (
     trials,
 )
 from tuner.results.record import Record, read_record
-from tuner.space import DEFAULTS, Parameter
+from tuner.space import Parameter
 from tuner.storage import Database, StoredStudy
 
 #: Facts about trials that the report shows of all of them.
