@@ -92,7 +92,7 @@ class Space:
     parameters: tuple[Parameter, ...]
 
     def suggest(self, trial: Suggester) -> GRUParams:
-        """Draw one point.
+        """Draw one point, as all hyperparameters of a trial.
 
         Args:
             trial: Whatever suggests values: a trial of Optuna's, or one fed from elsewhere.
@@ -101,11 +101,24 @@ class Space:
             All hyperparameters, with defaults where the study file names nothing or where a
             condition does not hold.
         """
+        return self.complete(self.draw(trial))
+
+    @staticmethod
+    def complete(point: Mapping[str, Scalar]) -> GRUParams:
+        """Give all hyperparameters of a point that `draw` gave, with defaults for the others."""
+        return GRUParams(**point)  # type: ignore[arg-type]  # checked by pydantic, strictly
+
+    def draw(self, trial: Suggester) -> Point:
+        """Draw one point: a value of each parameter that counts, the fixed ones too.
+
+        Args:
+            trial: Whatever suggests values.
+        """
         values: Point = {}
         for parameter in self.parameters:
             if parameter.active(self._with_defaults(values)):
                 values[parameter.name] = _draw(trial, parameter)
-        return GRUParams(**values)  # type: ignore[arg-type]  # checked by pydantic, strictly
+        return values
 
     def points(self) -> Iterator[Point]:
         """Go through every point of a finite space, as the values that trials suggest.

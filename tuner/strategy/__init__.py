@@ -1,0 +1,18 @@
+"""Who proposes the next point and who ends a hopeless trial."""
+
+from tuner.strategy.proposal import ReadTrials, Search, propose, propose_point
+from tuner.strategy.pruner import RungPruner
+from tuner.strategy.rungs import RungRule, Verdict, make_rule
+from tuner.strategy.samplers import make_sampler
+
+__all__ = [
+    "ReadTrials",
+    "RungPruner",
+    "RungRule",
+    "Search",
+    "Verdict",
+    "make_rule",
+    "make_sampler",
+    "propose",
+    "propose_point",
+]
