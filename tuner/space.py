@@ -143,8 +143,11 @@ class Space:
                 chosen: Point = {parameter.name: value}
                 yield from self._points(i + 1, values | chosen, drawn | chosen)
 
-    def default_point(self) -> Point:
+    def default_point(self, given: Mapping[str, Scalar] | None = None) -> Point:
         """Give the first guess: the defaults, and the middle of a domain that has not its default.
+
+        Args:
+            given: Values that the point has instead, of parameters that count with them.
 
         Returns:
             Values of the tuned parameters that count, as `points` gives them.
@@ -153,7 +156,7 @@ class Space:
         drawn: Point = {}
         for parameter in self.parameters:
             if parameter.active(self._with_defaults(values)):
-                values[parameter.name] = _default(parameter)
+                values[parameter.name] = (given or {}).get(parameter.name, _default(parameter))
                 if not isinstance(parameter.domain, Fixed):
                     drawn[parameter.name] = values[parameter.name]
         return drawn

@@ -151,6 +151,15 @@ def patient(minutes: float) -> Callable[[Command], Command]:
     )
 
 
+def like_another(command: Command) -> Command:
+    """Add ``--like``."""
+    return click.option(
+        "--like",
+        metavar="STUDY",
+        help="Let a new study begin with the best points of an earlier one in the same storage.",
+    )(command)
+
+
 def overrides(command: Command) -> Command:
     """Add ``--set``."""
     return click.option(

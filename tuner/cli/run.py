@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from tuner.cli.check import summarize_data
 from tuner.cli.group import say
+from tuner.cli.like import plans_like
 from tuner.cli.patience import Patience, end_at_sigterm
 from tuner.cli.places import LocalPlaces
 from tuner.cli.query import print_best
@@ -19,12 +20,15 @@ from tuner.results import TrialRow, progress, trials
 from tuner.storage import Created, Database, StoredStudy, create_study, shown
 
 
-def create_from(file: StudyFile, patience: Patience | None = None) -> StoredStudy:
+def create_from(
+    file: StudyFile, patience: Patience | None = None, *, like: str | None = None
+) -> StoredStudy:
     """Store the study of a study file, or find it stored, and say which.
 
     Args:
         file: The study file.
         patience: With a database that is away; None for none.
+        like: An earlier study whose best points a new one begins with; None for none.
     """
     data = summarize_data(file.config)
     for note in (*file.config.notes(), *data.notes):
@@ -32,7 +36,8 @@ def create_from(file: StudyFile, patience: Patience | None = None) -> StoredStud
 
     def create() -> Created:
         with Database.open(file.storage, create=True) as database:
-            return create_study(database, file.config)
+            plans = plans_like(database, file.config, like) if like else ()
+            return create_study(database, file.config, begin_with=plans)
 
     created = (patience or Patience()).ask(create)
     _say_created(created, file.storage)
@@ -91,10 +96,12 @@ def local_workers(file: StudyFile, *, places: LocalPlaces, require_gpu: bool) ->
     return launch
 
 
-def run_study(file: StudyFile, *, launch: Launch, artifacts: str | None) -> None:
+def run_study(
+    file: StudyFile, *, launch: Launch, artifacts: str | None, like: str | None = None
+) -> None:
     """Create, run workers to the end, print the best."""
     end_at_sigterm()  # like Ctrl-C: the workers hand their trials back before
-    stored = create_from(file)
+    stored = create_from(file, like=like)
     with Database.open(file.storage) as database:
         before = progress(database, stored)
         if not before.is_over:

@@ -108,6 +108,8 @@ def trial_view(study: StoredStudy, details: TrialDetails) -> RenderableType:
     facts.add_row("time", duration(_elapsed(row)))
     if row.worker:
         facts.add_row("worker", row.worker)
+    if details.origin:
+        facts.add_row("planned", details.origin)
     for name, value in row.params.items():
         facts.add_row(f"  {name}", number(value))
     for name, fact in details.attributes.items():

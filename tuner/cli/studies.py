@@ -72,6 +72,13 @@ def open_storage(storage: str | None, patience: Patience | None = None) -> Itera
         yield database
 
 
+def study_named(study: str | None) -> str | None:
+    """Give the name that a person means by the name of a study or a study file."""
+    if study is not None and study.endswith(".toml"):
+        return read_study_file(study, (), None).config.name
+    return study
+
+
 def located(study: str, storage: str | None) -> tuple[str, str]:
     """Say what a study is called and where it lives, without looking whether it is there.
 

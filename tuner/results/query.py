@@ -87,6 +87,7 @@ def show_trial(database: Database, study: StoredStudy, number: int) -> TrialDeta
             if key.startswith(CONSTRAINT)
         },
         micro_batches=found.micro_batches or 1,
+        origin=found.origin,
     )
 
 

@@ -66,6 +66,7 @@ def select_trials(study: StoredStudy) -> Select[Any]:
             SLOTS.c.worker,
             SLOTS.c.params,
             SLOTS.c.micro_batches,
+            SLOTS.c.origin,
             SLOTS.c.state.label("slot_state"),
             case((superseded, 1), else_=0).label("superseded"),
             case((_is_infeasible(), 1), else_=0).label("infeasible"),

@@ -76,6 +76,8 @@ class TrialDetails:
     constraints: Mapping[str, float]
     #: Parts that each batch was cut into, so that it fits into memory.
     micro_batches: int
+    #: Who planned its values in advance, such as ``default`` or ``like imdb/12``; None for nobody.
+    origin: str | None
 
     def to_json(self) -> dict[str, Any]:
         """Give JSON types."""
@@ -85,6 +87,7 @@ class TrialDetails:
             "attributes": dict(self.attributes),
             "constraints": {name: _finite(value) for name, value in self.constraints.items()},
             "micro_batches": self.micro_batches,
+            "origin": self.origin,
         }
 
 

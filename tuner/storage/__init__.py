@@ -25,6 +25,7 @@ from tuner.storage.upgrade import Upgraded, upgrade
 from tuner.storage.values import (
     Claim,
     Ending,
+    Plan,
     PointTakenError,
     Proposal,
     SlotCounts,
@@ -40,6 +41,7 @@ __all__ = [
     "LEASE",
     "Claim",
     "Ending",
+    "Plan",
     "PointTakenError",
     "Proposal",
     "SlotCounts",

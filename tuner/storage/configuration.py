@@ -2,7 +2,7 @@
 
 import itertools
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from optuna.storages._rdb import models
@@ -10,10 +10,10 @@ from sqlalchemy import exists, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from tuner.config import StudyConfig
-from tuner.domain import Point, point_key
+from tuner.domain import point_key
 from tuner.errors import StudyNotFoundError
 from tuner.storage.schema import CONFIGS, SLOTS, STATES, epoch_seconds
-from tuner.storage.values import StoredStudy
+from tuner.storage.values import Plan, StoredStudy
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,8 +60,17 @@ def newest_version(session: Session, study_id: int) -> Version:
     return Version(number=row.version, config=StudyConfig.from_json(row.config))
 
 
-def store_version(session: Session, study_id: int, version: Version) -> None:
-    """Put a configuration in force, and add the slots that it has more than the one before."""
+def store_version(
+    session: Session, study_id: int, version: Version, *, begin_with: Sequence[Plan] = ()
+) -> None:
+    """Put a configuration in force, and add the slots that it has more than the one before.
+
+    Args:
+        session: An open transaction.
+        study_id: Whose it is.
+        version: The configuration.
+        begin_with: What the first slots of a new study are for, after its default point.
+    """
     session.execute(
         insert(CONFIGS).values(
             study_id=study_id,
@@ -70,7 +79,8 @@ def store_version(session: Session, study_id: int, version: Version) -> None:
             created_at=epoch_seconds(),
         )
     )
-    _add_slots(session, study_id, version.config, first=n_slots(session, study_id))
+    first = n_slots(session, study_id)
+    _add_slots(session, study_id, version.config, first=first, begin_with=begin_with)
 
 
 def n_slots(session: Session, study_id: int) -> int:
@@ -78,14 +88,22 @@ def n_slots(session: Session, study_id: int) -> int:
     return session.scalar(select(func.count()).where(SLOTS.c.study_id == study_id)) or 0
 
 
-def _add_slots(session: Session, study_id: int, config: StudyConfig, *, first: int) -> None:
-    plans: Iterable[Point | None] = itertools.repeat(None)
+def _add_slots(
+    session: Session,
+    study_id: int,
+    config: StudyConfig,
+    *,
+    first: int,
+    begin_with: Sequence[Plan],
+) -> None:
+    plans: Iterable[Plan | None] = itertools.chain(begin_with, itertools.repeat(None))
     if config.sampler.name == "grid":
         taken = set(session.scalars(select(SLOTS.c.point).where(SLOTS.c.study_id == study_id)))
-        plans = (p for p in config.space.points() if point_key(p) not in taken)
+        points = (p for p in config.space.points() if point_key(p) not in taken)
+        plans = (Plan(point=point, origin="grid") for point in points)
     elif config.sampler.name == "tpe" and first == 0:
-        plans = itertools.chain([config.space.default_point()], plans)
-    origin = "grid" if config.sampler.name == "grid" else "default"
+        default = Plan(point=config.space.default_point(), origin="default")
+        plans = itertools.chain([default], plans)
     finite = config.space.size() is not None
     rows = [
         {
@@ -94,9 +112,9 @@ def _add_slots(session: Session, study_id: int, config: StudyConfig, *, first: i
             "state": "free",
             "attempts": 0,
             "expires_at": 0.0,
-            "planned": json.dumps(plan) if plan is not None else None,
-            "point": point_key(plan) if plan is not None and finite else None,
-            "origin": origin if plan is not None else None,
+            "planned": json.dumps(dict(plan.point)) if plan is not None else None,
+            "point": point_key(plan.point) if plan is not None and finite else None,
+            "origin": plan.origin if plan is not None else None,
         }
         for slot, plan in zip(range(first, config.n_slots), plans, strict=False)
     ]

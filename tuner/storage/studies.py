@@ -3,7 +3,7 @@
 import json
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import optuna
@@ -20,7 +20,7 @@ from tuner.storage.database import Database
 from tuner.storage.schema import CONFIGS, SLOTS, STATES
 from tuner.storage.states import let_go_on
 from tuner.storage.trouble import translated
-from tuner.storage.values import StoredStudy
+from tuner.storage.values import Plan, StoredStudy
 
 #: Why a study that goes on again did not, for people.
 _HAD_ENDED = {
@@ -42,12 +42,16 @@ class Created:
     changes: tuple[str, ...]
 
 
-def create_study(database: Database, config: StudyConfig) -> Created:
+def create_study(
+    database: Database, config: StudyConfig, *, begin_with: Sequence[Plan] = ()
+) -> Created:
     """Store a study with one slot a trial; on an existing one, apply what may change.
 
     Args:
         database: Where to.
         config: The whole study.
+        begin_with: Points that a new study tries after its default point, before its sampler's; in
+            a finite space whole and different ones. An existing study has had its beginning.
 
     Raises:
         FrozenStudyError: A study of that name is stored and differs in what may not change.
@@ -55,7 +59,7 @@ def create_study(database: Database, config: StudyConfig) -> Created:
     """
     with translated(database.name), Session(database.engine) as session:
         try:
-            stored = _insert_study(session, config)
+            stored = _insert_study(session, config, begin_with)
             session.commit()
         except IntegrityError:  # somebody was first: the name is unique
             session.rollback()
@@ -64,7 +68,7 @@ def create_study(database: Database, config: StudyConfig) -> Created:
     return _reconcile(database, config)
 
 
-def _insert_study(session: Session, config: StudyConfig) -> StoredStudy:
+def _insert_study(session: Session, config: StudyConfig, begin_with: Sequence[Plan]) -> StoredStudy:
     direction = optuna.study.StudyDirection[config.direction.upper()]
     study = models.StudyModel(
         study_name=config.name,
@@ -75,7 +79,7 @@ def _insert_study(session: Session, config: StudyConfig) -> StoredStudy:
     study_id = int(study.study_id)
     key = secrets.token_hex(8)
     session.execute(insert(STATES).values(study_id=study_id, key=key))
-    store_version(session, study_id, Version(number=1, config=config))
+    store_version(session, study_id, Version(number=1, config=config), begin_with=begin_with)
     return StoredStudy(study_id=study_id, key=key, config=config)
 
 

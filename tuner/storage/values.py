@@ -23,6 +23,16 @@ class StoredStudy:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Values of a trial to be, decided in advance."""
+
+    #: Of some or all tuned parameters; the sampler adds the rest.
+    point: Mapping[str, Scalar]
+    #: Who planned them, in a word or two.
+    origin: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Standing:
     """Whether a study goes on."""
 

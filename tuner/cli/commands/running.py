@@ -7,6 +7,7 @@ from tuner.cli.group import (
     WorkerCount,
     artifacts_folder,
     common,
+    like_another,
     overrides,
     patient,
     worker_places,
@@ -54,6 +55,7 @@ def check(file: str, settings: tuple[str, ...], storage: str | None) -> None:
     help="GPU that each worker takes of a Ray cluster; below 1 they share. "
     "[default: 1 where there are GPUs]",
 )
+@like_another
 @overrides
 @artifacts_folder
 @common
@@ -65,6 +67,7 @@ def run(
     on: str,
     address: str | None,
     gpus_per_worker: float | None,
+    like: str | None,
     settings: tuple[str, ...],
     artifacts: str | None,
     storage: str | None,
@@ -80,7 +83,7 @@ def run(
     from tuner.cli.places import LocalPlaces
     from tuner.cli.ray import ray_workers, refuse_ray_options
     from tuner.cli.run import local_workers, run_study
-    from tuner.cli.studies import read_study_file
+    from tuner.cli.studies import read_study_file, study_named
 
     study_file = read_study_file(file, settings, storage)
     if on == "ray":
@@ -96,15 +99,22 @@ def run(
         refuse_ray_options(address=address, gpus_per_worker=gpus_per_worker)
         offered = LocalPlaces(workers=workers, per_gpu=per_gpu, require_gpu=require_gpu)
         launch = local_workers(study_file, places=offered, require_gpu=require_gpu)
-    run_study(study_file, launch=launch, artifacts=artifacts)
+    run_study(study_file, launch=launch, artifacts=artifacts, like=study_named(like))
 
 
 @click.command()
 @FILE
+@like_another
 @overrides
 @patient(0.0)
 @common
-def create(file: str, settings: tuple[str, ...], patience: float, storage: str | None) -> None:
+def create(
+    file: str,
+    like: str | None,
+    settings: tuple[str, ...],
+    patience: float,
+    storage: str | None,
+) -> None:
     """Store a study for workers to find; run no trial.
 
     \b
@@ -113,10 +123,11 @@ def create(file: str, settings: tuple[str, ...], patience: float, storage: str |
     """
     from tuner.cli.patience import Patience, end_at_sigterm
     from tuner.cli.run import create_from
-    from tuner.cli.studies import read_study_file
+    from tuner.cli.studies import read_study_file, study_named
 
     end_at_sigterm()
-    create_from(read_study_file(file, settings, storage), Patience(patience))
+    study_file = read_study_file(file, settings, storage)
+    create_from(study_file, Patience(patience), like=study_named(like))
 
 
 @click.command()
