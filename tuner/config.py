@@ -90,6 +90,8 @@ class BudgetConfig(_Table):
     """Wall-clock time for the study while at least one worker is at it; then all trials end."""
     trial_minutes: Annotated[float, Field(gt=0, strict=False)] | None = None
     """Training time of one trial; a slower one ends, and the sampler learns to avoid its like."""
+    min_gain: Annotated[float, Field(gt=0, allow_inf_nan=False, strict=False)] | None = None
+    """Of the metric: the study ends when all its trials to come are expected to gain less."""
 
 
 class SamplerConfig(_Table):
@@ -176,6 +178,16 @@ class StudyConfig(_Table):
             raise ValueError(f"space: a grid needs a finite space, and {why}.")
         return self
 
+    @model_validator(mode="after")
+    def _grid_is_whole(self) -> Self:
+        if self.sampler.name == "grid" and self.budget.min_gain is not None:
+            raise ValueError(
+                "budget.min_gain: a grid's points come in order, so that those it has run tell "
+                "nothing of those to come, and it is run whole. Leave min_gain out, or choose "
+                "another sampler."
+            )
+        return self
+
     @property
     def direction(self) -> Direction:
         """Whether the metric is to be maximised or minimised."""
@@ -237,8 +249,9 @@ def differences(stored: StudyConfig, wanted: StudyConfig) -> tuple[list[str], li
         wanted: The study as the file has it.
 
     Returns:
-        Changes that are allowed while a study lives (more trials, limits of time, sampler, pruner,
-        ends of a range) and changes that would make it another study, each as ``key: old -> new``.
+        Changes that are allowed while a study lives (more trials, limits of time and gain, sampler,
+        pruner, ends of a range) and changes that would make it another study, each as
+        ``key: old -> new``.
     """
     old, new = _flat(stored), _flat(wanted)
     allowed: list[str] = []
@@ -252,6 +265,7 @@ def differences(stored: StudyConfig, wanted: StudyConfig) -> tuple[list[str], li
             "pruner.name",
             "budget.hours",
             "budget.trial_minutes",
+            "budget.min_gain",
         } or (key == "budget.trials" and wanted.budget.trials > stored.budget.trials)
         is_range_end = re.fullmatch(r"space\.\w+\.(low|high)", key) and key in old and key in new
         (allowed if free or is_range_end else forbidden).append(line)

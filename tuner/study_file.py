@@ -110,6 +110,8 @@ _EXPECTED = {
     "int_type": "a whole number",
     "int_from_float": "a whole number",
     "float_type": "a number",
+    "float_parsing": "a number",
+    "finite_number": "a finite number",
     "string_type": "text in quotes",
     "bool_type": "true or false",
     "model_type": "a table",

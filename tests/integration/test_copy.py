@@ -141,7 +141,7 @@ def test_what_holds_for_the_whole_study_comes_along(
     assert attributes == {f"dashboard:{moved}:note_str:0": "look here", "dashboard:note_ver": 2}
 
 
-@pytest.mark.parametrize("reason", ["stopped", "hours"])
+@pytest.mark.parametrize("reason", ["stopped", "hours", "gain"])
 def test_only_a_study_that_was_stopped_goes_on_by_itself(
     database: Database, elsewhere: Database, study: StoredStudy, reason: str
 ) -> None:

@@ -64,7 +64,7 @@ def slots_of(
 
 def let_study_go_on(database: Database, study: StoredStudy) -> Standing:
     with database.transaction() as session:
-        return let_go_on(session, study, {"stopped", "bug", "hours"})
+        return let_go_on(session, study, {"stopped", "bug", "hours", "gain"})
 
 
 def new_token() -> int:
@@ -374,7 +374,7 @@ def test_a_trial_whose_row_was_deleted_frees_its_slot_and_nobody_writes_to_its_s
     assert trial.intermediate_values == {}
 
 
-@pytest.mark.parametrize("reason", ["stopped", "hours", "bug"])
+@pytest.mark.parametrize("reason", ["stopped", "hours", "gain", "bug"])
 def test_an_ended_study_gives_out_open_trials_only(
     database: Database, toy: StudyMaker, reason: str
 ) -> None:

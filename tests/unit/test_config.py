@@ -285,7 +285,7 @@ def test_a_setting_of_the_wrong_form_is_explained(
         (
             "budget.trial=3",
             "budget.trial: unknown key. Did you mean `trials`? Expected some of: epochs, hours, "
-            "trial_minutes, trials.",
+            "min_gain, trial_minutes, trials.",
         ),
         (
             "sampler.nam=tpe",

@@ -64,7 +64,9 @@ class StudyVisit:
         self.config = self.stored.config
         now = progress(database, self.stored)
         done = f"{self._name!r}, {now.slots.done} of {now.slots.total} trials done"
-        if now.ended is not None:
+        if now.ended == "gain":  # as the study file wants it
+            yield ok("study", f"{done}, ended {now.message}")
+        elif now.ended is not None:
             yield warn("study", f"{done}, ended: {now.message}", "`tuner run FILE` goes on.")
         elif now.is_over:
             yield ok("study", f"{done}: it is over; `tuner extend` gives it more")

@@ -9,7 +9,6 @@ from optuna.distributions import json_to_distribution
 from optuna.storages._rdb import models
 from optuna.trial import TrialState
 from sqlalchemy import (
-    ColumnElement,
     Float,
     Row,
     Select,
@@ -20,7 +19,6 @@ from sqlalchemy import (
     desc,
     exists,
     func,
-    or_,
     select,
 )
 from sqlalchemy.orm import Session, aliased
@@ -29,7 +27,8 @@ from tuner.domain import Scalar
 from tuner.results.values import State, TrialRow
 from tuner.storage import StoredStudy
 from tuner.storage.budget import SUPERSEDED
-from tuner.storage.schema import CONSTRAINT, SLOTS, epoch_seconds
+from tuner.storage.schema import SLOTS, TRIALS, epoch_seconds
+from tuner.storage.violations import is_violated
 
 _STATES: dict[TrialState, State] = {
     TrialState.RUNNING: "running",
@@ -69,7 +68,7 @@ def select_trials(study: StoredStudy) -> Select[Any]:
             SLOTS.c.origin,
             SLOTS.c.state.label("slot_state"),
             case((superseded, 1), else_=0).label("superseded"),
-            case((_is_infeasible(), 1), else_=0).label("infeasible"),
+            case((is_violated(TRIALS.c.trial_id), 1), else_=0).label("infeasible"),
             cast(SLOTS.c.expires_at - epoch_seconds(), Float).label("lease"),
         )
         .join(SLOTS, SLOTS.c.trial_id == trial.trial_id, isouter=True)
@@ -83,17 +82,6 @@ def select_trials(study: StoredStudy) -> Select[Any]:
     )
 
 
-def _is_infeasible() -> ColumnElement[bool]:
-    """Say whether a trial violates a constraint: one of them is above 0."""
-    constraint = models.TrialSystemAttributeModel
-    return exists().where(
-        constraint.trial_id == models.TrialModel.trial_id,
-        constraint.key.startswith(CONSTRAINT),
-        # SQLite reads a number out of "Infinity" as 0.
-        or_(constraint.value_json == "Infinity", cast(constraint.value_json, Float) > 0),
-    )
-
-
 def best_rows(session: Session, study: StoredStudy, top: int) -> tuple[TrialRow, ...]:
     """Read the best complete trials that violate nothing, best first."""
     values = models.TrialValueModel
@@ -103,7 +91,7 @@ def best_rows(session: Session, study: StoredStudy, top: int) -> tuple[TrialRow,
         .where(
             models.TrialModel.state == TrialState.COMPLETE,
             values.value_type == values.TrialValueType.FINITE,
-            ~_is_infeasible(),
+            ~is_violated(TRIALS.c.trial_id),
         )
         .order_by(order(values.value), models.TrialModel.number)
         .limit(top)

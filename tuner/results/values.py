@@ -111,7 +111,7 @@ class Progress:
     per_hour: float | None
     #: Seconds until the budget is done, at that pace.
     eta_seconds: float | None
-    #: ``stopped``, ``hours`` or ``bug`` where the study ends before its budget is used up.
+    #: ``stopped``, ``hours``, ``gain`` or ``bug`` where it ends before its budget is used up.
     ended: str | None
     #: Why, for people.
     message: str

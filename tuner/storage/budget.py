@@ -29,7 +29,7 @@ SUPERSEDED = "superseded"
 
 
 def extend_study(database: Database, study: StoredStudy, n_trials: int) -> StoredStudy:
-    """Give a study more trials; one that somebody stopped goes on.
+    """Give a study more trials; one that was stopped, or had little more to gain, goes on.
 
     Args:
         database: Where it is.
@@ -64,7 +64,7 @@ def extend_study(database: Database, study: StoredStudy, n_trials: int) -> Store
         grown = replace(study, config=config.model_copy(update={"budget": budget}))
         version = Version(number=newest.number + 1, config=grown.config)
         store_version(session, study.study_id, version)
-        let_go_on(session, grown, {"stopped"})
+        let_go_on(session, grown, {"stopped", "gain"})
     return grown
 
 

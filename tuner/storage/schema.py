@@ -63,7 +63,7 @@ STATES = Table(
     Column("key", Text, nullable=False, unique=True),  # random: SQLite gives ids of the dead anew
     Column("fingerprint", Text),  # of the prepared data, from the first trainer that saw it
     Column("versions", Text),  # JSON of the first worker's packages
-    Column("ended", Text),  # before its budget: stopped, hours, bug; NULL while it goes on
+    Column("ended", Text),  # before its budget: stopped, hours, gain, bug; NULL while it goes on
     Column("message", Text),  # why it ended, for people
     Column("resumed_at", Double, nullable=False, default=0.0),  # failures before count no more
     Column("spent_seconds", Double, nullable=False, default=0.0),  # while somebody held a lease

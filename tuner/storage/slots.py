@@ -15,6 +15,7 @@ from tuner.storage.adoption import Watch
 from tuner.storage.claiming import Claiming
 from tuner.storage.database import Database
 from tuner.storage.fence import DONE, FREE, Fence
+from tuner.storage.prospects import judge
 from tuner.storage.remaining import count_slots, is_nothing_left, unfinished_slots
 from tuner.storage.reports import read_reports, read_rivals
 from tuner.storage.schema import SLOTS
@@ -93,6 +94,7 @@ class Slots:
         while True:
             with self.database.transaction() as session:
                 standing = read_standing(session, self.study, lease=self.lease)
+                standing = judge(session, self.study, standing)
                 row = self._claiming.take(session, token)
                 if row is None:
                     return None

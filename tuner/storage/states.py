@@ -18,7 +18,7 @@ from tuner.storage.values import Standing, StoredStudy
 def read_standing(session: Session, study: StoredStudy, *, lease: float) -> Standing:
     """Read whether a study goes on; where it has a limit in hours, count the time since last.
 
-    The limit is the newest one, not that of when the worker began: it may be raised meanwhile.
+    The limits are the newest ones, not those of when the worker began: they may change meanwhile.
 
     Args:
         session: An open transaction.
@@ -38,7 +38,8 @@ def read_standing(session: Session, study: StoredStudy, *, lease: float) -> Stan
         .scalar_subquery()
     )
     row = session.execute(select(*columns, newest.label("config")).where(*mine)).one_or_none()
-    hours: float | None = json.loads(row.config)["budget"]["hours"] if row is not None else None
+    budget = json.loads(row.config)["budget"] if row is not None else {}
+    hours: float | None = budget.get("hours")
     if hours is not None:
         passed = epoch_seconds() - STATES.c.counted_at
         worked = case((and_(passed > 0, passed <= lease), passed), else_=0.0)
@@ -62,7 +63,12 @@ def read_standing(session: Session, study: StoredStudy, *, lease: float) -> Stan
     if row is None:
         raise _is_gone(study)
     left = None if hours is None else max(0.0, 3600 * hours - row.spent_seconds)
-    return Standing(ended=row.ended, message=row.message or "", seconds_left=left)
+    return Standing(
+        ended=row.ended,
+        message=row.message or "",
+        seconds_left=left,
+        min_gain=budget.get("min_gain"),  # studies of an older tuner lack it
+    )
 
 
 def _row_of(study: StoredStudy) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
@@ -113,7 +119,7 @@ def let_go_on(session: Session, study: StoredStudy, reasons: Collection[str]) ->
     Args:
         session: An open transaction.
         study: Which one, with the limit of time that is in force now.
-        reasons: Of ``stopped``, ``hours`` and ``bug``, those that hold no longer.
+        reasons: Of ``stopped``, ``hours``, ``gain`` and ``bug``, those that hold no longer.
 
     Returns:
         How it stood before; not ended where nothing was changed.

@@ -17,6 +17,7 @@ from tuner.domain import Scalar, point_key
 from tuner.errors import FrozenStudyError, InputError, StudyNotFoundError, suggestion
 from tuner.storage.configuration import Version, lock_study, newest_version, store_version
 from tuner.storage.database import Database
+from tuner.storage.prospects import still_ended_by_gain
 from tuner.storage.schema import CONFIGS, SLOTS, STATES
 from tuner.storage.states import let_go_on
 from tuner.storage.trouble import translated
@@ -27,6 +28,7 @@ _HAD_ENDED = {
     "stopped": "it had been stopped",
     "hours": "its hours had been over",
     "bug": "a bug had stopped it",
+    "gain": "it had ended by its min_gain",
 }
 
 
@@ -105,7 +107,10 @@ def _reconcile(database: Database, wanted: StudyConfig) -> Created:
         if allowed:
             version = Version(number=newest.number + 1, config=wanted)
             store_version(session, stored.study_id, version)
-        before = let_go_on(session, changed, {"stopped", "bug", "hours"})
+        reasons = {"stopped", "bug", "hours"}
+        if not still_ended_by_gain(session, changed):
+            reasons.add("gain")
+        before = let_go_on(session, changed, reasons)
     if before.ended is not None:
         notes.append(f"goes on again: {_HAD_ENDED[before.ended]}")
     changes = (*(f"changed {line}" for line in allowed), *notes)

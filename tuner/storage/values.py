@@ -36,12 +36,14 @@ class Plan:
 class Standing:
     """Whether a study goes on."""
 
-    #: ``stopped``, ``hours`` or ``bug`` where it ends before its budget is used up.
+    #: ``stopped``, ``hours``, ``gain`` or ``bug`` where it ends before its budget is used up.
     ended: str | None
     #: Why, for people.
     message: str
     #: Seconds that ``budget.hours`` leaves; None without that limit.
     seconds_left: float | None
+    #: ``budget.min_gain`` that is in force; None without.
+    min_gain: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -104,7 +104,7 @@ SELECT
     ) END AS done,
     c.complete, c.pruned, c.failed, c.running, c.waiting,
     b.number AS best_trial, v.value AS best_value,
-    -- stopped, hours or bug, where that came before the end of the budget
+    -- stopped, hours, gain or bug, where that came before the end of the budget
     g.ended,
     (   SELECT {dialect.utc("min(v.created_at)")} FROM tuner_configs v
         WHERE v.study_id = c.study_id
