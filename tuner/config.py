@@ -23,8 +23,11 @@ from tuner.space import Space
 from tuner.space_table import parse_space
 from tuner.urls import is_url, secret_in
 
-SamplerName = Literal["tpe", "random", "grid"]
+SamplerName = Literal["tpe", "nsga2", "random", "grid", "gp", "cmaes"]
 PrunerName = Literal["asha", "none"]
+
+#: How the names begin of what samplers note with a trial and read again when they propose later.
+SAMPLER_NOTES = ("genetic:", "cma:")
 
 #: What a study can be called.
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
@@ -98,7 +101,24 @@ class SamplerConfig(_Table):
     """The ``[sampler]`` table: who proposes the next point."""
 
     name: SamplerName = "tpe"
-    """``tpe`` learns from finished trials, ``random`` does not, ``grid`` takes each point once."""
+    """``random`` learns nothing, ``grid`` takes each point once, all others learn from trials."""
+    allow_pickle: bool = False
+    """Whether workers may load pickles from the database, as ``cmaes`` has to."""
+
+    @model_validator(mode="after")
+    def _pickle_was_asked_for(self) -> Self:
+        if self.name == "cmaes" and not self.allow_pickle:
+            raise ValueError(
+                "sampler.name: 'cmaes' keeps its state as a pickle in the database, and whoever "
+                "may write to trials there can so run code in each worker. Where you trust all of "
+                "them, set sampler.allow_pickle = true; else choose another sampler, such as tpe."
+            )
+        return self
+
+    @property
+    def learns(self) -> bool:
+        """Whether it proposes by what trials gave."""
+        return self.name not in {"random", "grid"}
 
 
 class PrunerConfig(_Table):
@@ -201,6 +221,18 @@ class StudyConfig(_Table):
 
     def notes(self) -> tuple[str, ...]:
         """Say what a person should know before the study runs."""
+        return (*self._notes_on_size(), *self._notes_on_pruning())
+
+    def _notes_on_pruning(self) -> tuple[str, ...]:
+        if self.sampler.name not in {"gp", "cmaes"} or self.pruner.name == "none":
+            return ()
+        return (
+            f"Sampler {self.sampler.name} learns nothing from pruned trials, and pruner "
+            f'{self.pruner.name} ends most of them: set pruner.name = "none", or sampler.name = '
+            f'"tpe", which learns from both.',
+        )
+
+    def _notes_on_size(self) -> tuple[str, ...]:
         size = self.space.size()
         if size is None or size == self.budget.trials:
             return ()
@@ -262,6 +294,7 @@ def differences(stored: StudyConfig, wanted: StudyConfig) -> tuple[list[str], li
         line = f"{key}: {_show(old.get(key))} -> {_show(new.get(key))}"
         free = key in {
             "sampler.name",
+            "sampler.allow_pickle",
             "pruner.name",
             "budget.hours",
             "budget.trial_minutes",

@@ -8,6 +8,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from tests.conftest import StudyMaker
+from tuner.config import SAMPLER_NOTES
 from tuner.storage import Database, create_study
 from tuner.storage.history import History
 
@@ -28,6 +29,7 @@ def known(trial: FrozenTrial) -> tuple[object, ...]:
         trial.distributions,
         trial.values,
         trial.constraints,
+        {k: v for k, v in trial.system_attrs.items() if k.startswith(SAMPLER_NOTES)},
         repr(last) if trial.state == TrialState.PRUNED else None,  # NaN is not itself
     )
 
@@ -64,11 +66,14 @@ def test_all_kinds_of_trials_are_read_as_optuna_reads_them(
                     intermediate_values=curve,
                     constraints={"size": 0.5, "time": -1.0} if curve else None,
                     user_attrs={"reason": "none"},
+                    system_attrs={"genetic:generation": 3, "cma:optimizer:0": "80", "other": 1},
                 )
             )
     study.add_trial(create_trial(state=TrialState.RUNNING, params=params, distributions=SPACE))
     study.add_trial(create_trial(state=TrialState.WAITING))
     assert same(History(database, study_id), database, study_id)
+    read = {key for trial in History(database, study_id).read() for key in trial.system_attrs}
+    assert read == {"genetic:generation", "cma:optimizer:0", "constraints:size", "constraints:time"}
 
 
 def test_a_trial_that_ran_is_read_again_when_it_has_ended_and_a_finished_one_is_not(

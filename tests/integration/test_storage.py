@@ -1,6 +1,7 @@
 """One contract for every database: slots are done once, and only their holder writes."""
 
 import dataclasses
+import json
 import math
 import secrets
 import time
@@ -17,6 +18,7 @@ from optuna.trial import TrialState
 from tests.conftest import StudyMaker
 from tests.forked import PROCESSES
 from tests.workers import create
+from tuner.domain import point_key
 from tuner.errors import (
     DataError,
     FrozenStudyError,
@@ -25,6 +27,7 @@ from tuner.errors import (
     StorageUnavailableError,
     StudyNotFoundError,
 )
+from tuner.first_points import first_points
 from tuner.host import Holder
 from tuner.storage import (
     Claim,
@@ -42,6 +45,7 @@ from tuner.storage import (
     delete_study,
     end_study,
     enqueue,
+    extend_study,
     find_study,
     other_versions,
     rename_study,
@@ -492,11 +496,67 @@ def test_the_first_slot_has_the_default_point(database: Database, toy: StudyMake
     assert claim.planned == {"learning_rate": 2e-3, "dropout": 0.4, "units": 40}
 
 
+def planned_points(database: Database, study: StoredStudy) -> list[tuple[str | None, Any]]:
+    columns = SLOTS.c.origin, SLOTS.c.planned
+    mine = SLOTS.c.study_id == study.study_id
+    with database.transaction() as session:
+        rows = session.execute(sqlalchemy.select(*columns).where(mine).order_by(SLOTS.c.slot))
+        return [(row.origin, json.loads(row.planned) if row.planned else None) for row in rows]
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "nsga2"])
+def test_a_study_opens_with_points_that_fill_its_space_and_only_once(
+    database: Database, toy: StudyMaker, sampler: str
+) -> None:
+    config = toy("budget.trials=20", f"sampler.name={sampler}")
+    study = create_study(database, config).study
+    expected = first_points(config.space, n=8, seed=config.seed)
+
+    planned = planned_points(database, study)
+
+    assert [point for _, point in planned] == [*expected, *[None] * 12]
+    assert [origin for origin, _ in planned] == ["default", *["start"] * 7, *[None] * 12]
+    extend_study(database, study, 30)
+    assert planned_points(database, study) == [*planned, *[(None, None)] * 30]
+
+
+def test_a_sampler_that_learns_nothing_opens_with_no_points(
+    database: Database, toy: StudyMaker
+) -> None:
+    study = create_study(database, toy("sampler.name=random")).study
+    assert planned_points(database, study) == [(None, None)] * 6
+    create_study(database, toy("sampler.name=tpe"))
+    assert planned_points(database, study) == [(None, None)] * 6
+
+
+def test_the_first_points_of_a_small_space_are_taken(database: Database, toy: StudyMaker) -> None:
+    settings = "budget.trials=6", "space.learning_rate=[0.1,0.2,0.3]", "space.dropout=[0.0,0.5]"
+    config = toy(*settings)
+    study = create_study(database, config).study
+    slots, history = slots_of(database, study), History(database, study.study_id)
+
+    for _ in range(6):
+        claim = slots.claim(new_token())
+        assert claim is not None
+        trial, params = propose(
+            history.read,
+            config,
+            slot=claim.slot,
+            planned=claim.planned,
+            taken=slots.taken_points(except_slot=claim.slot),
+        )
+        proposal = Proposal(trial=trial, params=params.model_dump(), unique=True)
+        slots.close(slots.open(claim, proposal), DONE)
+
+    drawn = [trial.params for trial in history.read()]
+    assert sorted(map(point_key, drawn)) == sorted(map(point_key, config.space.points()))
+
+
 def test_a_point_of_ones_own_is_the_next_trial(database: Database, toy: StudyMaker) -> None:
     study = create_study(database, toy()).study
     slots = slots_of(database, study)
 
-    assert enqueue(database, study, {"dropout": 0.25}) == 1  # slot 0 has the default point
+    assert enqueue(database, study, {"dropout": 0.25}) == 2  # slots 0 and 1 have the first points
 
     claim = open_slot(database, study, slots)
     assert claim.params["dropout"] == 0.25

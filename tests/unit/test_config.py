@@ -289,7 +289,7 @@ def test_a_setting_of_the_wrong_form_is_explained(
         ),
         (
             "sampler.nam=tpe",
-            "sampler.nam: unknown key. Did you mean `name`? Expected some of: name.",
+            "sampler.nam: unknown key. Did you mean `name`? Expected some of: allow_pickle, name.",
         ),
         ("pruner.zzz=1", "pruner.zzz: unknown key. Expected some of: name."),
         ("space.unit=64", "space.unit: unknown hyperparameter. Did you mean `units`? Known ones: "),
@@ -351,9 +351,13 @@ def test_a_value_of_the_wrong_type_or_size_is_explained(
     [
         (
             "sampler.name=tp",
-            "sampler.name: expected one of: tpe, random, grid. Received 'tp'. Did you mean `tpe`?",
+            "sampler.name: expected one of: tpe, nsga2, random, grid, gp, cmaes. Received 'tp'. "
+            "Did you mean `tpe`?",
         ),
-        ("sampler.name=5", "sampler.name: expected one of: tpe, random, grid. Received 5."),
+        (
+            "sampler.name=5",
+            "sampler.name: expected one of: tpe, nsga2, random, grid, gp, cmaes. Received 5.",
+        ),
         (
             "pruner.name=ash",
             "pruner.name: expected one of: asha, none. Received 'ash'. Did you mean `asha`?",
@@ -486,7 +490,7 @@ def test_the_stored_form_has_every_default_so_that_new_ones_cannot_change_it(
     stored = toy().model_dump(mode="json")
     assert set(stored) == set(StudyConfig.model_fields)
     assert stored["data"]["vocabulary"] == 20_000
-    assert stored["sampler"] == {"name": "tpe"}
+    assert stored["sampler"] == {"name": "tpe", "allow_pickle": False}
 
 
 # --- two configurations ------------------------------------------------------------------------
@@ -604,6 +608,37 @@ def test_a_person_is_told_when_trials_and_points_do_not_agree(
     config = toy(*settings)
     assert config.n_slots == n_slots
     assert list(config.notes()) == notes
+
+
+@pytest.mark.parametrize("sampler", ["gp", "cmaes"])
+def test_a_sampler_that_learns_from_complete_trials_alone_goes_ill_with_a_pruner(
+    toy: StudyMaker, sampler: str
+) -> None:
+    settings = f"sampler.name={sampler}", "sampler.allow_pickle=true"
+    assert toy(*settings, "pruner.name=none").notes() == ()
+    (note,) = toy(*settings).notes()
+    assert note == (
+        f"Sampler {sampler} learns nothing from pruned trials, and pruner asha ends most of them: "
+        f'set pruner.name = "none", or sampler.name = "tpe", which learns from both.'
+    )
+
+
+def test_a_sampler_that_loads_pickles_has_to_be_asked_for_twice(toy: StudyMaker) -> None:
+    with pytest.raises(ConfigError) as caught:
+        toy("sampler.name=cmaes")
+    told = str(caught.value).partition(": ")[2]
+    assert told == (
+        "sampler.name: 'cmaes' keeps its state as a pickle in the database, and whoever may write "
+        "to trials there can so run code in each worker. Where you trust all of them, set "
+        "sampler.allow_pickle = true; else choose another sampler, such as tpe."
+    )
+    assert toy("sampler.name=cmaes", "sampler.allow_pickle=true").sampler.name == "cmaes"
+
+
+def test_a_study_that_lives_may_get_a_sampler_that_loads_pickles(toy: StudyMaker) -> None:
+    wanted = toy("sampler.name=cmaes", "sampler.allow_pickle=true")
+    allowed = ["sampler.allow_pickle: false -> true", 'sampler.name: "tpe" -> "cmaes"']
+    assert differences(toy(), wanted) == (allowed, [])
 
 
 # --- the rest ----------------------------------------------------------------------------------

@@ -24,6 +24,7 @@ from tuner.params import GRUParams
 from tuner.storage import Database, create_study
 from tuner.storage.history import History
 from tuner.strategy import ReadTrials, RungPruner, RungRule, make_rule, make_sampler, propose
+from tuner.strategy.genetic import GeneticSampler
 
 STEPS = (1, 2, 3, 4, 8, 12)
 
@@ -268,15 +269,21 @@ def test_the_pruner_leaves_a_trial_without_reports_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "kind"), [("tpe", TPESampler), ("random", RandomSampler), ("grid", RandomSampler)]
+    ("name", "kind"),
+    [
+        ("tpe", TPESampler),
+        ("nsga2", GeneticSampler),
+        ("random", RandomSampler),
+        ("grid", RandomSampler),
+    ],
 )
 def test_samplers_are_asked_for_by_name(
     toy: StudyMaker, name: SamplerName, kind: type[optuna.samplers.BaseSampler]
 ) -> None:
-    assert type(make_sampler(name, space=toy().space, seed="0")) is kind
+    assert type(make_sampler(name, space=toy().space, n_trials=60, seed="0")) is kind
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "random"])
+@pytest.mark.parametrize("sampler", ["tpe", "nsga2", "random"])
 @pytest.mark.parametrize("n_stored", [0, 12], ids=["empty study", "after twelve trials"])
 def test_a_slot_draws_the_same_whoever_runs_it_and_another_slot_another_point(
     toy: StudyMaker, sampler: str, n_stored: int
@@ -363,7 +370,7 @@ def row_counts(database: Database) -> dict[str, int]:
         }
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "random"])
+@pytest.mark.parametrize("sampler", ["tpe", "nsga2", "random"])
 def test_a_proposal_writes_nothing_to_the_database(
     toy: StudyMaker, tmp_path: Path, sampler: str
 ) -> None:
@@ -392,7 +399,7 @@ def test_a_proposal_writes_nothing_to_the_database(
         assert row_counts(database) == before
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "random"])
+@pytest.mark.parametrize("sampler", ["tpe", "nsga2", "random"])
 def test_taken_points_are_avoided_until_a_finite_space_is_exhausted(
     toy: StudyMaker, sampler: str
 ) -> None:

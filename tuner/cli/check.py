@@ -9,6 +9,7 @@ from tuner.data.prepare import prepare
 from tuner.domain import Fixed
 from tuner.domain import describe as in_words
 from tuner.storage import shown
+from tuner.strategy import check_sampler
 
 
 def summarize_data(config: StudyConfig) -> Summary:
@@ -26,6 +27,7 @@ def summarize_data(config: StudyConfig) -> Summary:
 def describe_study(file: StudyFile) -> list[str]:
     """Say what a study would do."""
     config = file.config
+    check_sampler(config.sampler.name)
     data = summarize_data(config)
     size = config.space.size()
     points = "any number of points" if size is None else f"{size} points"

@@ -18,6 +18,7 @@ from tuner.cli.words import best_line, end_of, headline, number
 from tuner.launch.local import LocalWorkers
 from tuner.results import TrialRow, progress, trials
 from tuner.storage import Created, Database, StoredStudy, create_study, shown
+from tuner.strategy import check_sampler
 
 
 def create_from(
@@ -30,6 +31,7 @@ def create_from(
         patience: With a database that is away; None for none.
         like: An earlier study whose best points a new one begins with; None for none.
     """
+    check_sampler(file.config.sampler.name)
     data = summarize_data(file.config)
     for note in (*file.config.notes(), *data.notes):
         say(f"note: {note}")

@@ -15,12 +15,13 @@ from tuner.host import versions
 from tuner.results import progress
 from tuner.storage import Database, StoredStudy, find_study, known_fingerprint, other_versions
 from tuner.storage.refusals import read_refusals
+from tuner.strategy.samplers import MODULES
 from tuner.urls import is_url, is_web
 from tuner.worker.messages import Prepare, Ready, Unusable
 from tuner.worker.process import TrainerProcess
 from tuner.worker.worker import GRU_OBJECTIVE
 
-#: Packages that only some data needs: what its name tells, the module, the extra with it.
+#: Packages that only some data needs: the module, the extra with it.
 _PARQUET = ("pyarrow", "parquet")
 _REMOTE = ("fsspec", "remote")
 
@@ -75,22 +76,24 @@ class StudyVisit:
 
 
 def check_extras(config: StudyConfig) -> Iterator[Finding]:
-    """See whether the packages are there that only this study's data needs."""
+    """See whether the packages are there that only this study's data or sampler needs."""
     needed = {
         extra
         for place in (config.data.source, config.data.test, config.data.path)
         if place is not None
         for extra in _extras_of(place)
     }
-    missing = sorted(name for module, name in needed if importlib.util.find_spec(module) is None)
+    sampler = config.sampler.name
+    needed |= {(module, sampler) for module in MODULES.get(sampler, ())}
+    missing = sorted({name for module, name in needed if importlib.util.find_spec(module) is None})
     if missing:
         yield fail(
             "extras",
-            f"the study's data needs {', '.join(missing)}, which is not installed.",
+            f"the study needs {', '.join(missing)}, which is not installed.",
             f"`pip install 'tuner[{','.join(missing)}]'`.",
         )
     elif needed:
-        yield ok("extras", f"{', '.join(sorted(name for _, name in needed))} installed")
+        yield ok("extras", f"{', '.join(sorted({name for _, name in needed}))} installed")
 
 
 def _extras_of(place: str) -> Iterator[tuple[str, str]]:

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from tuner.config import StudyConfig
 from tuner.domain import point_key
 from tuner.errors import StudyNotFoundError
+from tuner.first_points import first_points, n_first_points
 from tuner.storage.schema import CONFIGS, SLOTS, STATES, epoch_seconds
 from tuner.storage.values import Plan, StoredStudy
 
@@ -101,9 +102,8 @@ def _add_slots(
         taken = set(session.scalars(select(SLOTS.c.point).where(SLOTS.c.study_id == study_id)))
         points = (p for p in config.space.points() if point_key(p) not in taken)
         plans = (Plan(point=point, origin="grid") for point in points)
-    elif config.sampler.name == "tpe" and first == 0:
-        default = Plan(point=config.space.default_point(), origin="default")
-        plans = itertools.chain([default], plans)
+    elif config.sampler.learns and first == 0:
+        plans = itertools.chain(_opening(config, begin_with), itertools.repeat(None))
     finite = config.space.size() is not None
     rows = [
         {
@@ -120,3 +120,13 @@ def _add_slots(
     ]
     if rows:
         session.execute(insert(SLOTS), rows)
+
+
+def _opening(config: StudyConfig, begin_with: Sequence[Plan]) -> list[Plan]:
+    """Plan how a study opens: by the default point, what it begins with, and others around."""
+    n_first = n_first_points(config.n_slots)
+    default, *others = first_points(config.space, n=n_first, seed=config.seed)
+    known = {point_key(plan.point) for plan in begin_with}
+    new = [Plan(point=p, origin="start") for p in others if point_key(p) not in known]
+    n_new = max(0, n_first - 1 - len(begin_with))
+    return [Plan(point=default, origin="default"), *begin_with, *new[:n_new]]

@@ -14,6 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import ColumnElement, Table, and_, func, or_, select
 from sqlalchemy.orm import Session
 
+from tuner.config import SAMPLER_NOTES
 from tuner.storage.database import Database
 from tuner.storage.schema import CONSTRAINT, PARAMS, REPORTS, SYSTEM_ATTRIBUTES, TRIALS, VALUES
 
@@ -24,8 +25,8 @@ _distribution = functools.lru_cache(maxsize=1024)(json_to_distribution)
 class History:
     """The trials of one study, as far as samplers look at them.
 
-    Each has its number, state, params, distributions, values and constraints; one that ended early
-    also its last report.
+    Each has its number, state, params, distributions, values, constraints and its sampler's notes;
+    one that ended early also its last report.
 
     Args:
         database: Where the study is.
@@ -81,7 +82,9 @@ def _read(session: Session, wanted: ColumnElement[bool]) -> dict[int, FrozenTria
         value = models.TrialValueModel.stored_repr_to_value(row.value, row.value_type)
         values.setdefault(trial.number, {})[row.objective] = value
         trial.values = [told for _, told in sorted(values[trial.number].items())]
-    for trial, row in of(SYSTEM_ATTRIBUTES, SYSTEM_ATTRIBUTES.c.key.startswith(CONSTRAINT)):
+    names = SYSTEM_ATTRIBUTES.c.key
+    is_known = or_(*(names.startswith(begin) for begin in (CONSTRAINT, *SAMPLER_NOTES)))
+    for trial, row in of(SYSTEM_ATTRIBUTES, is_known):
         trial.system_attrs[row.key] = json.loads(row.value_json)
     later = REPORTS.alias()
     last = select(func.max(later.c.step)).where(later.c.trial_id == REPORTS.c.trial_id)

@@ -79,7 +79,8 @@ SLOTS = Table(
     Column("state", Text, nullable=False),  # free, held, done
     Column("trial_id", ForeignKey("trials.trial_id", ondelete="SET NULL"), unique=True),
     Column("planned", Text),  # JSON of values known in advance
-    Column("origin", Text),  # who planned them: default, like STUDY/TRIAL, grid, enqueued, retried
+    # Who planned them: default, like STUDY/TRIAL, start, grid, enqueued, retried.
+    Column("origin", Text),
     Column("point", Text),  # JSON of all drawn values, in a finite space: no point twice
     Column("params", Text),  # JSON of all hyperparameters, fixed ones included
     Column("token", BigInteger),  # proves the lease; kept when done

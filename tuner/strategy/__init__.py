@@ -3,7 +3,7 @@
 from tuner.strategy.proposal import ReadTrials, Search, propose, propose_point
 from tuner.strategy.pruner import RungPruner
 from tuner.strategy.rungs import RungRule, Verdict, make_rule
-from tuner.strategy.samplers import make_sampler
+from tuner.strategy.samplers import check_sampler, make_sampler
 
 __all__ = [
     "ReadTrials",
@@ -11,6 +11,7 @@ __all__ = [
     "RungRule",
     "Search",
     "Verdict",
+    "check_sampler",
     "make_rule",
     "make_sampler",
     "propose",

@@ -13,12 +13,13 @@ from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from tuner.config import SamplerName, StudyConfig
+from tuner.config import SAMPLER_NOTES, SamplerName, StudyConfig
 from tuner.domain import Point, Scalar, matches, point_key
 from tuner.errors import InputError
 from tuner.metrics import Direction
 from tuner.params import GRUParams
 from tuner.space import Space
+from tuner.strategy.ranking import telling
 from tuner.strategy.samplers import make_sampler
 
 #: Gives the trials of a study, as objects that are not changed.
@@ -37,6 +38,8 @@ class Search:
     space: Space
     #: Who proposes them.
     sampler: SamplerName
+    #: Trials of the study in all.
+    n_trials: int
     #: Decides, with a trial's slot, all random draws.
     seed: int
 
@@ -48,6 +51,7 @@ class Search:
             direction=config.direction,
             space=config.space,
             sampler=config.sampler.name,
+            n_trials=config.n_slots,
             seed=config.seed,
         )
 
@@ -61,11 +65,10 @@ class _Sketch:
 
     TRIAL_ID = -1
 
-    def __init__(
-        self, history: ReadTrials, direction: Direction, planned: Mapping[str, Scalar]
-    ) -> None:
+    def __init__(self, history: ReadTrials, search: Search, planned: Mapping[str, Scalar]) -> None:
         self._history = history
-        self._directions = [StudyDirection[direction.upper()]]
+        self._directions = [StudyDirection[search.direction.upper()]]
+        self._is_tpe = search.sampler == "tpe"
         self._trials: list[FrozenTrial] | None = None
         attributes = {"fixed_params": dict(planned)} if planned else {}
         self.trial = create_trial(state=TrialState.RUNNING, system_attrs=attributes)
@@ -83,7 +86,8 @@ class _Sketch:
     ) -> list[FrozenTrial]:
         """Read the trials once: a sampler asks several times for one proposal."""
         if self._trials is None:
-            self._trials = self._history()
+            trials = self._history()
+            self._trials = telling(trials, self._directions) if self._is_tpe else trials
         chosen = [t for t in self._trials if states is None or t.state in states]
         return copy.deepcopy(chosen) if deepcopy else chosen
 
@@ -173,17 +177,22 @@ def _sample(
     draw: str,
     planned: Mapping[str, Scalar],
 ) -> tuple[FrozenTrial, Point]:
-    sketch = _Sketch(history, search.direction, planned)
+    sketch = _Sketch(history, search, planned)
     # A study anew for each trial: only so does the sampler see the trials finished meanwhile.
     study = optuna.study.Study(
         study_name=search.name,
         storage=cast("BaseStorage", sketch),
-        sampler=make_sampler(search.sampler, space=search.space, seed=f"{search.seed}/{draw}"),
+        sampler=make_sampler(
+            search.sampler,
+            space=search.space,
+            n_trials=search.n_trials,
+            seed=f"{search.seed}/{draw}",
+        ),
         pruner=optuna.pruners.NopPruner(),
     )
     point = search.space.draw(optuna.trial.Trial(study, _Sketch.TRIAL_ID))
-    kept = {"fixed_params"}  # what else samplers leave there repeats the params
+    kept = ("fixed_params", *SAMPLER_NOTES)  # what else samplers leave there repeats the params
     sketch.trial.system_attrs = {
-        key: value for key, value in sketch.trial.system_attrs.items() if key in kept
+        key: value for key, value in sketch.trial.system_attrs.items() if key.startswith(kept)
     }
     return sketch.trial, point

@@ -33,7 +33,7 @@ from tuner.storage import (
 from tuner.storage.adoption import Watch
 from tuner.storage.history import History
 from tuner.storage.openings import Opening, read_opening
-from tuner.strategy import propose
+from tuner.strategy import check_sampler, propose
 from tuner.worker.interruption import InterruptedWorkerError, Interruption
 from tuner.worker.keeper import TrainerKeeper
 from tuner.worker.messages import Prepare, Ready
@@ -166,6 +166,7 @@ class Worker:
         """
         self._turn = turn
         try:
+            check_sampler(self.config.sampler.name)
             must_agree = self.options.same_versions
             self._outage.bridge(lambda: compare_versions(self.database, self.study, must_agree))
             self._sweep()
