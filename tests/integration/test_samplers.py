@@ -6,11 +6,13 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
+from tests.commands import ask
 from tests.conftest import StudyMaker, on_one_database
 from tests.workers import make_worker
 from tuner.config import StudyConfig
@@ -93,6 +95,21 @@ def test_generations_advance_over_a_database_whoever_proposes_and_however_trials
     # Two others had begun when the last member of a generation ended.
     assert all(size <= counts[generation] < size + 3 + 2 for generation in range(newest))
     assert max(trial.number for trial in planned) < min(trial.number for trial in bred)
+
+
+@pytest.mark.parametrize("command", ["check", "create", "run"])
+def test_a_study_is_refused_where_its_samplers_package_is_missing(
+    toy_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    not_there: Any = None
+    monkeypatch.setitem(sys.modules, "torch", not_there)
+    words = [command, str(toy_file), "--set", "sampler.name=gp"]
+
+    done = ask(*words, storage=f"sqlite:///{tmp_path}/none.db")
+
+    assert done.returncode == 2
+    assert "'gp' needs torch, which is not installed here. Run `pip install" in done.stderr
+    assert not (tmp_path / "none.db").exists()
 
 
 @pytest.mark.parametrize(("module", "sampler"), [("torch", "gp"), ("cmaes", "cmaes")])
