@@ -33,6 +33,7 @@ from tuner.storage import (
     Claim,
     Database,
     Ending,
+    Plan,
     PointTakenError,
     Proposal,
     SlotCounts,
@@ -518,6 +519,25 @@ def test_a_study_opens_with_points_that_fill_its_space_and_only_once(
     assert [origin for origin, _ in planned] == ["default", *["start"] * 7, *[None] * 12]
     extend_study(database, study, 30)
     assert planned_points(database, study) == [*planned, *[(None, None)] * 30]
+
+
+def test_points_to_begin_with_take_the_place_of_others_that_fill_the_space(
+    database: Database, toy: StudyMaker
+) -> None:
+    config = toy("budget.trials=20")
+    default, *others = first_points(config.space, n=8, seed=config.seed)
+    begin_with = [Plan(point={"dropout": 0.2}, origin="like a/3")]
+    begin_with.append(Plan(point=others[0], origin="like a/5"))
+
+    study = create_study(database, config, begin_with=begin_with).study
+
+    planned = planned_points(database, study)
+    assert planned[:3] == [
+        ("default", default),
+        ("like a/3", {"dropout": 0.2}),
+        ("like a/5", others[0]),
+    ]
+    assert planned[3:] == [*(("start", point) for point in others[1:6]), *[(None, None)] * 12]
 
 
 def test_a_sampler_that_learns_nothing_opens_with_no_points(

@@ -63,7 +63,7 @@ def fit_points(config: StudyConfig, earlier: Sequence[Earlier]) -> tuple[Fitted,
     """
     space = config.space
     planned: dict[str, str] = {}
-    if config.sampler.name == "tpe":
+    if config.sampler.learns:
         planned[point_key(space.default_point())] = "the default point, which runs first anyway"
     fitted = []
     for trial in earlier:
