@@ -14,6 +14,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from tuner.config import SamplerName
 from tuner.domain import Scalar
+from tuner.metrics import Direction
 from tuner.space import Space
 from tuner.space_table import parse_space
 from tuner.strategy import Search, propose_point
@@ -155,10 +156,10 @@ def test_parameters_that_all_parents_have_are_inherited_whatever_branch_others_t
     searches = [search_of(seed, space=space) for seed in range(20)]
     children = [propose(trials, search).params for search in searches]
 
-    deep = [child for child in children if child["layers"] == 2]
-    assert len(deep) > 10
+    bred = [child for child in children if child["layers"] == 2]
+    assert len(bred) > 10
     of_parents = {trial.params.get("layer_dropout") for trial in trials}
-    assert sum(child["layer_dropout"] in of_parents for child in deep) >= len(deep) // 3
+    assert sum(child["layer_dropout"] in of_parents for child in bred) >= len(bred) // 3
 
 
 # --- the parents -------------------------------------------------------------------------------
@@ -179,8 +180,10 @@ def member(
     return trial
 
 
-def parents(trials: Sequence[FrozenTrial], generation: int, *directions: str) -> set[int]:
-    study = optuna.create_study(directions=directions or ("maximize",))
+def parents(
+    trials: Sequence[FrozenTrial], generation: int, directions: Sequence[Direction] = ("maximize",)
+) -> set[int]:
+    study = optuna.create_study(directions=directions)
     for trial in trials:
         study.add_trial(trial)
     sampler = GeneticSampler(n_trials=N_TRIALS, seed=0)
@@ -220,7 +223,7 @@ def test_pruned_trials_come_after_complete_ones_and_infeasible_ones_last() -> No
 def test_of_several_objectives_the_parents_are_the_front() -> None:
     front = [member_of(i, [i / SIZE, i / SIZE]) for i in range(SIZE)]
     behind = [member_of(SIZE + i, [i / SIZE - 0.1, i / SIZE + 0.1]) for i in range(SIZE)]
-    assert parents([*behind, *front], 1, "maximize", "minimize") == set(range(SIZE, 2 * SIZE))
+    assert parents([*behind, *front], 1, ("maximize", "minimize")) == set(range(SIZE, 2 * SIZE))
 
 
 def member_of(number: int, values: list[float]) -> FrozenTrial:

@@ -15,6 +15,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from tests.conftest import StudyMaker
 from tuner.config import SamplerName
 from tuner.errors import InputError
+from tuner.metrics import Direction
 from tuner.strategy import check_sampler, make_sampler
 from tuner.strategy.ranking import N_BEST, N_NEWEST, rank_key, telling
 
@@ -84,7 +85,7 @@ def finished(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
 
 
 @pytest.mark.parametrize("direction", ["maximize", "minimize"])
-def test_the_best_are_those_that_tpe_takes_for_good(direction: str) -> None:
+def test_the_best_are_those_that_tpe_takes_for_good(direction: Direction) -> None:
     study = optuna.create_study(direction=direction)
     trials = finished(of_all_kinds(200))
     ordered = sorted(trials, key=rank_key(study.directions))

@@ -1,5 +1,6 @@
 """The genetic algorithm NSGA-II, so that it needs to store no more than each trial's generation."""
 
+import math
 from collections import Counter
 
 from optuna.distributions import BaseDistribution
@@ -20,7 +21,7 @@ def population_size(n_trials: int) -> int:
     Args:
         n_trials: Trials of the study in all.
     """
-    return max(6, min(50, round(n_trials**0.5)))
+    return max(6, min(50, round(math.sqrt(n_trials))))
 
 
 class GeneticSampler(NSGAIISampler):
