@@ -17,8 +17,8 @@ from pydantic import (
     model_validator,
 )
 
-from tuner.errors import ConfigError, suggestion
-from tuner.metrics import METRICS, Direction
+from tuner.errors import ConfigError
+from tuner.goals import Goals
 from tuner.space import Space
 from tuner.space_table import parse_space
 from tuner.urls import is_url, secret_in
@@ -128,8 +128,8 @@ class PrunerConfig(_Table):
     """``asha`` keeps the best third at each rung; ``none`` trains every trial to its end."""
 
 
-class StudyConfig(_Table):
-    """A whole study: what is tuned, on what, for how long and how.
+class StudyConfig(Goals):
+    """A whole study: what is tuned, towards what, on what, for how long and how.
 
     Frozen in the database when the study is created; `to_json` and `from_json` are that form.
     """
@@ -138,8 +138,6 @@ class StudyConfig(_Table):
 
     name: Annotated[str, Field(pattern=NAME_PATTERN)]
     """Name in the database."""
-    metric: str = "val_accuracy"
-    """Validation metric that decides; its direction follows from it."""
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
     """Decides the split, initial weights, data order and the sampler's draws."""
     data: DataConfig
@@ -154,16 +152,6 @@ class StudyConfig(_Table):
     """Who ends trials early."""
     folder: Path
     """Folder of the study file; relative data paths start there."""
-
-    @field_validator("metric")
-    @classmethod
-    def _known_metric(cls, value: str) -> str:
-        if value not in METRICS:
-            raise ValueError(
-                f"unknown metric. Received {value!r}, expected one of: {', '.join(METRICS)}."
-                f"{suggestion(value, METRICS)}"
-            )
-        return value
 
     @field_validator("space", mode="before")
     @classmethod
@@ -208,10 +196,14 @@ class StudyConfig(_Table):
             )
         return self
 
-    @property
-    def direction(self) -> Direction:
-        """Whether the metric is to be maximised or minimised."""
-        return METRICS[self.metric].direction
+    @model_validator(mode="after")
+    def _gain_is_of_one_metric(self) -> Self:
+        if self.metrics is not None and self.budget.min_gain is not None:
+            raise ValueError(
+                f"budget.min_gain: with several objectives ({', '.join(self.metrics)}) a study "
+                f"gains also where its metric does not. Leave min_gain out."
+            )
+        return self
 
     @property
     def n_slots(self) -> int:
@@ -221,9 +213,10 @@ class StudyConfig(_Table):
 
     def notes(self) -> tuple[str, ...]:
         """Say what a person should know before the study runs."""
-        return (*self._notes_on_size(), *self._notes_on_pruning())
+        return (*self._notes_on_size(), *self.notes_on_pruning())
 
-    def _notes_on_pruning(self) -> tuple[str, ...]:
+    def notes_on_pruning(self) -> tuple[str, ...]:
+        """Say what a person should know of sampler and pruner together."""
         if self.sampler.name not in {"gp", "cmaes"} or self.pruner.name == "none":
             return ()
         return (

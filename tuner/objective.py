@@ -1,4 +1,4 @@
-"""An Optuna objective: one trial -> build and train a Keras GRU, report, prune -> one value."""
+"""An Optuna objective: one trial -> build and train a Keras GRU, report, prune -> its value."""
 
 import math
 from collections.abc import Sequence
@@ -16,6 +16,7 @@ from tuner.device import has_gpu
 from tuner.errors import InputError
 from tuner.model import uses_cudnn
 from tuner.network import Networks
+from tuner.sizes import SIZES, Shape
 from tuner.space import Suggester
 from tuner.training import fit
 
@@ -31,6 +32,13 @@ class TrialLike(Suggester, Protocol):
 
     def set_user_attr(self, key: str, value: Any) -> None:
         """Note a fact about the trial."""
+
+
+class JudgedTrial(TrialLike, Protocol):
+    """What `study.optimize` gives: a trial that can be told what it has to keep to."""
+
+    def set_constraint(self, key: str, value: float) -> None:
+        """Tell by how much something is too large; at most 0 where it is not."""
 
 
 class PruningCallback(keras.callbacks.Callback):
@@ -119,14 +127,26 @@ class Objective:
         return self.data.fingerprint
 
     @property
-    def _n_ids(self) -> int:
-        """Count token ids: padding, out-of-vocabulary, and the words that there are."""
-        words = self.data.words
-        return self.config.data.vocabulary if words is None else len(words) + 2
+    def shape(self) -> Shape:
+        """What the data decides of every model."""
+        return self.data.shape(self.config.data.vocabulary)
 
-    def __call__(self, trial: TrialLike) -> float:
-        """Train one model from the start; see `train`."""
-        return self.train(trial)
+    def __call__(self, trial: JudgedTrial) -> float | tuple[float, ...]:
+        """Train one model from the start, as `study.optimize` wants it; see `train`.
+
+        A model beyond the study's limits is not trained. With several objectives nothing is
+        reported, and nothing pruned: Optuna takes no reports then.
+
+        Raises:
+            optuna.TrialPruned: The trial was not worth finishing, or its model is too large.
+            TrialFailedError: The training diverged.
+        """
+        limits, params = self.config.limits(self.shape), self.config.space.suggest(trial)
+        for name, excess in limits.excess(params).items():
+            trial.set_constraint(name, excess)
+        if not limits.allow(params):
+            raise optuna.TrialPruned(f"beyond the limits: {limits.describe(params)}")
+        return self.train(_Unreported(trial) if self.config.metrics else trial)
 
     def train(
         self,
@@ -135,7 +155,7 @@ class Objective:
         checkpoints: Checkpoints | None = None,
         micro_batches: int = 1,
         callbacks: Sequence[Any] = (),
-    ) -> float:
+    ) -> float | tuple[float, ...]:
         """Train one model, or go on with one.
 
         Args:
@@ -147,7 +167,8 @@ class Objective:
             callbacks: More Keras callbacks.
 
         Returns:
-            The metric on the whole validation set at the end of the epoch where it was best.
+            The metric on the whole validation set at the end of the epoch where it was best; with
+            several objectives all of them, of that epoch's model.
 
         Raises:
             optuna.TrialPruned: The trial was not worth finishing.
@@ -161,8 +182,8 @@ class Objective:
             params,
             self.data.train,
             self.data.validation,
-            vocabulary=self._n_ids,
-            n_classes=len(self.data.classes),
+            vocabulary=self.shape.n_ids,
+            n_classes=self.shape.n_classes,
             epochs=self.config.budget.epochs,
             seed=self.config.seed,
             metric=self.config.metric,
@@ -184,4 +205,30 @@ class Objective:
         trial.set_user_attr("best_epoch", result.best_epoch)
         for name, value in result.metrics.items():
             trial.set_user_attr(name, value)
-        return result.value
+        further = tuple(
+            float(SIZES[name](params, self.shape)) if name in SIZES else result.metrics[name]
+            for name in self.config.objectives[1:]
+        )
+        return (result.value, *further) if further else result.value
+
+
+class _Unreported:
+    """A trial of a study with several objectives, for which Optuna takes no reports.
+
+    Args:
+        trial: Optuna's.
+    """
+
+    def __init__(self, trial: TrialLike) -> None:
+        self.suggest_categorical = trial.suggest_categorical
+        self.suggest_int = trial.suggest_int
+        self.suggest_float = trial.suggest_float
+        self.set_user_attr = trial.set_user_attr
+
+    def report(self, _value: float, step: int) -> None:
+        """Keep it from Optuna."""
+        del step
+
+    def should_prune(self) -> bool:
+        """Say no."""
+        return False

@@ -161,6 +161,24 @@ class Space:
                     drawn[parameter.name] = values[parameter.name]
         return drawn
 
+    def filled(self, point: Mapping[str, Scalar]) -> Point:
+        """Give a point as `draw` would: with the fixed values, and first guesses for what it lacks.
+
+        Args:
+            point: Values of some or all tuned parameters that count.
+        """
+        values: Point = {}
+        for parameter in self.parameters:
+            if parameter.active(self._with_defaults(values)):
+                known = point.get(parameter.name)
+                values[parameter.name] = _default(parameter) if known is None else known
+        return values
+
+    def tuned(self, point: Mapping[str, Scalar]) -> Point:
+        """Take the values of a point that are not fixed, as `points` gives them."""
+        fixed = {p.name for p in self.parameters if isinstance(p.domain, Fixed)}
+        return {name: value for name, value in point.items() if name not in fixed}
+
     def size(self) -> int | None:
         """Count the points; None where there are more than `MAX_FINITE_POINTS`."""
         return self._size

@@ -52,7 +52,7 @@ def timed_objective(prepare: Prepare, control: Control) -> Equipment:
     """The objective of all workers, with a note of when the first batch was done."""
     equipment = gru_objective(prepare, control)
 
-    def objective(trial: Any) -> float:
+    def objective(trial: Any) -> float | tuple[float, ...]:
         began = time.perf_counter()
         say_alive = trial.alive
 

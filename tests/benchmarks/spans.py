@@ -82,7 +82,7 @@ def timed_objective(prepare: Prepare, control: Control) -> Equipment:
     _set_clocks(clock)
     equipment = gru_objective(prepare, control)
 
-    def objective(trial: Any) -> float:
+    def objective(trial: Any) -> float | tuple[float, ...]:
         try:
             return equipment.objective(trial)
         finally:

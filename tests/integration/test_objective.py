@@ -55,8 +55,8 @@ def test_a_fixed_trial_gives_the_value_that_its_facts_explain(config: StudyConfi
     value = Objective(config)(trial)
 
     facts = trial.user_attrs
-    assert 0 <= value <= 1
     assert facts["val_accuracy"] == value
+    assert 0 <= facts["val_accuracy"] <= 1
     assert facts["best_epoch"] in {1, 2}
     assert facts["n_parameters"] > 0
     assert facts["training_seconds"] > 0
@@ -138,7 +138,7 @@ def test_the_same_point_gives_the_same_value_from_any_kind_of_trial(config: Stud
     params = objective.config.space.suggest(FixedTrial(POINT)).model_dump()
     remote = RemoteTrial(Train(token=7, params=params), sent.append, threading.Event())
 
-    values = [objective(FixedTrial(POINT)), objective(remote), objective(FixedTrial(POINT))]
+    values = [objective(FixedTrial(POINT)), objective.train(remote), objective(FixedTrial(POINT))]
 
     assert values[0] == values[1] == values[2]
     assert [message.step for message in sent if isinstance(message, Reported)] == [1, 2, 3, 4, 8]
@@ -154,7 +154,7 @@ def test_a_remote_trial_that_is_stopped_is_pruned(config: StudyConfig) -> None:
 
     params = config.space.suggest(FixedTrial(POINT)).model_dump()
     with pytest.raises(optuna.TrialPruned):
-        Objective(config)(RemoteTrial(Train(token=7, params=params), send, stop))
+        Objective(config).train(RemoteTrial(Train(token=7, params=params), send, stop))
 
     assert [type(message) for message in sent] == [Reported]
 
@@ -226,3 +226,32 @@ def test_every_metric_of_a_study_file_is_computed(config: StudyConfig) -> None:
     probabilities = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]], np.float32)
 
     assert set(evaluate(labels, probabilities)) >= {config.metric, "val_loss", "val_auc"}
+
+
+def test_several_objectives_give_a_tuple_and_a_study_of_optunas_takes_it(
+    config: StudyConfig,
+) -> None:
+    metrics = ("val_accuracy", "val_loss", "bytes")
+    several = StudyConfig.model_validate(dict(config) | {"metrics": metrics})
+    trial = FixedTrial(POINT)
+    study = optuna.create_study(directions=several.directions)
+
+    values = Objective(several)(trial)
+    study.optimize(Objective(several), n_trials=1)
+
+    facts = trial.user_attrs
+    assert values == (facts["val_accuracy"], facts["val_loss"], 4 * facts["n_parameters"])
+    assert study.trials[0].state == TrialState.COMPLETE
+    assert study.trials[0].values[2] == values[2]
+
+
+def test_a_model_beyond_a_limit_is_pruned_without_a_training(config: StudyConfig) -> None:
+    limited = StudyConfig.model_validate(dict(config) | {"constraints": {"bytes": 500}})
+    study = optuna.create_study(direction=config.direction)
+
+    study.optimize(Objective(limited), n_trials=1)
+
+    (trial,) = study.trials
+    assert trial.state == TrialState.PRUNED
+    assert trial.constraints["bytes"] > 0
+    assert trial.user_attrs == {}

@@ -27,7 +27,7 @@ COLUMNS = {
     "best_trial best_value ended created_utc",
     "tuner_trials": "study trial slot state value value_kind feasible superseded last_step "
     "last_value last_value_kind started_utc ended_utc seconds worker",
-    "tuner_values": "study trial objective direction value value_kind",
+    "tuner_values": "study trial objective metric direction value value_kind",
     "tuner_params": "study trial name value kind number",
     "tuner_reports": "study trial step value value_kind",
     "tuner_workers": "study worker machine pid held done last_seen_utc lease_end_utc lease_seconds",
@@ -190,10 +190,10 @@ def test_reports_values_and_workers_are_listed(database: Database, toy: StudyMak
         ("toy", 6, 2, None, "-inf"),
     ]
     assert sorted(values) == [
-        ("pareto", 0, 0, "maximize", 0.5, "finite"),
-        ("pareto", 0, 1, "minimize", None, "+inf"),
-        ("pareto", 1, 0, "maximize", 0.25, "finite"),
-        ("pareto", 1, 1, "minimize", 2.0, "finite"),
+        ("pareto", 0, 0, None, "maximize", 0.5, "finite"),
+        ("pareto", 0, 1, None, "minimize", None, "+inf"),
+        ("pareto", 1, 0, None, "maximize", 0.25, "finite"),
+        ("pareto", 1, 1, None, "minimize", 2.0, "finite"),
     ]
     finished = [(f"w{n}", f"w{n}'s", 1, 0, 1) for n in (0, 1, 2, 3, 4, 6)]
     assert sorted(workers) == [*finished, ("w7", "w7's", 1, 1, 0), ("w9", "w9's", 1, 0, 1)]

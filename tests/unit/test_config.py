@@ -273,10 +273,10 @@ def test_a_setting_of_the_wrong_form_is_explained(
     [
         (
             "metrik=val_loss",
-            "metrik: unknown key. Did you mean `metric`? Expected some of: budget, data, metric, "
-            "name, pruner, sampler, seed, space, storage.",
+            "metrik: unknown key. Did you mean `metric`? Expected some of: budget, constraints, "
+            "data, metric, metrics, name, pruner, sampler, seed, space, storage.",
         ),
-        ("folder=x", "folder: unknown key. Expected some of: budget, data, metric, name, "),
+        ("folder=x", "folder: unknown key. Expected some of: budget, constraints, data, "),
         (
             "data.sorce=x",
             "data.sorce: unknown key. Did you mean `source`? Expected some of: examples, group, "

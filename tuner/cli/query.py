@@ -64,15 +64,19 @@ def print_trial(database: Database, study: StoredStudy, trial: int, form: str) -
 
 
 def print_best(database: Database, study: StoredStudy, top: int | None, form: str) -> None:
-    """Print the best trial, or the best few."""
-    rows = best_trials(database, study, top=top or 1)
+    """Print the best trial, or the best few; with several objectives those that none outdoes."""
+    several = study.config.metrics is not None
+    rows = best_trials(database, study, top=top if several else top or 1)
     if form == "json":
         found = [
-            {"number": row.number, "value": row.value, "params": dict(row.params)} for row in rows
+            {"number": row.number, "value": row.value}
+            | ({"further": dict(row.further)} if several else {})
+            | {"params": dict(row.params)}
+            for row in rows
         ]
-        click.echo(json.dumps(found[0] if top is None else found))
+        click.echo(json.dumps(found[0] if top is None and not several else found))
         return
-    if top is not None:
+    if top is not None or several:
         from tuner.cli.show import console, trials_table
 
         console(stderr=False).print(trials_table(study, rows))
@@ -94,12 +98,15 @@ def print_trials(database: Database, study: StoredStudy, form: str) -> None:
     if form == "csv":
         facts = [row.to_json() for row in rows]
         names = sorted({name for row in rows for name in row.params})
-        fields = [key for key in (facts[0] if facts else {}) if key != "params"]
+        further = study.config.objectives[1:]
+        nested = {"params", "further"}
+        fields = [key for key in (facts[0] if facts else {}) if key not in nested]
         writer = csv.writer(sys.stdout)
-        writer.writerow([*fields, *names])
+        writer.writerow([*fields, *further, *names])
         for fact in facts:
             values = [fact["params"].get(name, "") for name in names]
-            writer.writerow(["" if fact[f] is None else fact[f] for f in fields] + values)
+            told = [fact[f] for f in fields] + [fact["further"][name] for name in further]
+            writer.writerow(["" if cell is None else cell for cell in told] + values)
         return
     from tuner.cli.show import console, trials_table
 

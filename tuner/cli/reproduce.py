@@ -52,6 +52,10 @@ def _table(found: Reproduction) -> Table:
         then, now = found.value_then, found.value
         difference = None if then is None or now is None else now - then
         table.add_row("value", *(_exactly(value) for value in (then, now, difference)))
+    for name, value in found.further.items():
+        before = found.trial.row.further[name]
+        change = None if before is None else value - before
+        table.add_row(name, *(_exactly(each) for each in (before, value, change)))
     return table
 
 
@@ -79,6 +83,16 @@ def _to_json(found: Reproduction) -> dict[str, Any]:
         "state": row.state,
         "equal": found.is_equal,
         "value": {"then": _finite(found.value_then), "now": _finite(found.value)},
+        **(
+            {
+                "further": {
+                    name: {"then": _finite(found.trial.row.further[name]), "now": _finite(value)}
+                    for name, value in found.further.items()
+                }
+            }
+            if found.further
+            else {}
+        ),
         "failure": {"then": found.failure_then or None, "now": found.failure or None},
         "reports": [
             {"step": s.step, "then": _finite(s.then), "now": _finite(s.now), "equal": s.is_equal}

@@ -2,10 +2,11 @@
 
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from tuner.cli.check import summarize_data
+from tuner.cli.check import look_at_data
 from tuner.cli.group import say
 from tuner.cli.like import plans_like
 from tuner.cli.patience import Patience, end_at_sigterm
@@ -15,9 +16,12 @@ from tuner.cli.show import console
 from tuner.cli.studies import StudyFile, artifacts_of
 from tuner.cli.watch import LOOK_SECONDS, show_live
 from tuner.cli.words import best_line, end_of, headline, number
+from tuner.config import StudyConfig
+from tuner.feasible import beyond_limits, notes_on
 from tuner.launch.local import LocalWorkers
 from tuner.results import TrialRow, progress, trials
-from tuner.storage import Created, Database, StoredStudy, create_study, shown
+from tuner.sizes import Shape
+from tuner.storage import Created, Database, Plan, StoredStudy, create_study, shown
 from tuner.strategy import check_sampler
 
 
@@ -32,18 +36,25 @@ def create_from(
         like: An earlier study whose best points a new one begins with; None for none.
     """
     check_sampler(file.config.sampler.name)
-    data = summarize_data(file.config)
-    for note in (*file.config.notes(), *data.notes):
+    data, shape = look_at_data(file.config)
+    for note in (*notes_on(file.config, shape), *data.notes):
         say(f"note: {note}")
 
     def create() -> Created:
         with Database.open(file.storage, create=True) as database:
             plans = plans_like(database, file.config, like) if like else ()
-            return create_study(database, file.config, begin_with=plans)
+            _say_left_out(file.config, shape, plans)
+            return create_study(database, file.config, shape=shape, begin_with=plans)
 
     created = (patience or Patience()).ask(create)
     _say_created(created, file.storage)
     return created.study
+
+
+def _say_left_out(config: StudyConfig, shape: Shape, plans: Sequence[Plan]) -> None:
+    for plan in plans:
+        if excess := beyond_limits(config, shape, plan.point):
+            say(f"note: {plan.origin} is beyond the limits and left out: {excess}")
 
 
 def _say_created(created: Created, storage: str) -> None:

@@ -29,6 +29,10 @@ def _elapsed(row: TrialRow) -> float | None:
     return ((row.ended or datetime.now(UTC)) - row.started).total_seconds()
 
 
+def _told(value: float | None) -> str:
+    return "-" if value is None else number(value)
+
+
 def _epochs(row: TrialRow) -> str:
     return "-" if row.last_step is None else f"{row.last_step / STEPS_PER_EPOCH:g}"
 
@@ -46,16 +50,17 @@ def _state(row: TrialRow) -> Text:
 
 def trials_table(study: StoredStudy, rows: Sequence[TrialRow]) -> Table:
     """Make the table of trials."""
-    columns = _columns(study, rows)
+    columns, objectives = _columns(study, rows), study.config.objectives
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for heading in ("trial", "state", study.config.metric, "epochs", "time", *columns):
+    for heading in ("trial", "state", *objectives, "epochs", "time", *columns):
         table.add_column(heading, justify="left" if heading == "state" else "right")
     for row in rows:
         value = row.value if row.value is not None else row.last_value
         table.add_row(
             str(row.number),
             _state(row),
-            number(value) if value is not None else "-",
+            _told(value),
+            *(_told(row.further[name]) for name in objectives[1:]),
             _epochs(row),
             duration(_elapsed(row)),
             *(number(row.params.get(name, "-")) for name in columns),
@@ -87,7 +92,7 @@ def running_table(study: StoredStudy, progress: Progress) -> Table:
         table.add_row(
             str(row.number),
             _epochs(row),
-            number(row.last_value) if row.last_value is not None else "-",
+            _told(row.last_value),
             duration(_elapsed(row)),
             row.worker or ("waiting" if row.state == "waiting" else "nobody"),
             duration(row.lease_seconds),
@@ -104,7 +109,9 @@ def trial_view(study: StoredStudy, details: TrialDetails) -> RenderableType:
     facts.add_column(overflow="fold")
     facts.add_row("trial", str(row.number))
     facts.add_row("state", _state(row))
-    facts.add_row(study.config.metric, "-" if row.value is None else number(row.value))
+    facts.add_row(study.config.metric, _told(row.value))
+    for name, further in row.further.items():
+        facts.add_row(name, _told(further))
     facts.add_row("time", duration(_elapsed(row)))
     if row.worker:
         facts.add_row("worker", row.worker)

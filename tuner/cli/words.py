@@ -7,6 +7,8 @@ from tuner.results import Progress
 
 def number(value: object) -> str:
     """Write a value shortly: four significant digits, no trailing noise."""
+    if isinstance(value, float) and value.is_integer() and abs(value) >= 10_000:
+        return f"{value:,.0f}"  # bytes, for example
     if isinstance(value, float):
         return f"{value:.4f}" if 0.01 <= abs(value) < 10_000 or value == 0 else f"{value:.3g}"
     return str(value)
@@ -51,7 +53,11 @@ def best_line(progress: Progress) -> str:
     """Say what is best so far."""
     if progress.best is None or progress.best.value is None:
         return f"best {progress.metric}: none yet"
-    return f"best {progress.metric}: {progress.best.value:.4f} (trial {progress.best.number})"
+    best = f"best {progress.metric}: {progress.best.value:.4f} (trial {progress.best.number})"
+    if progress.n_front is None:
+        return best
+    n_trials = "1 trial" if progress.n_front == 1 else f"{progress.n_front} trials"
+    return f"{best}, {n_trials} on the Pareto front"
 
 
 def refusal_lines(progress: Progress) -> list[str]:

@@ -20,6 +20,7 @@ from tuner.bucket import Bucket
 from tuner.errors import StudyNotFoundError
 from tuner.metrics import METRICS
 from tuner.mirror import open_store
+from tuner.sizes import SIZES
 from tuner.storage import Database, delete_study, find_study, study_names
 from tuner.storage.budget import SUPERSEDED
 from tuner.storage.trouble import translated
@@ -34,6 +35,7 @@ RESERVED = frozenset(
         *("reason", "traceback", "failed_at", SUPERSEDED),
         *("n_parameters", "training_seconds", "micro_batches", "resumed_epochs", "best_epoch"),
         *METRICS,
+        *SIZES,
     }
 )
 

@@ -48,7 +48,7 @@ def study_note(
 
 
 def _best(ours: OurStudy | None, best: Sequence[FrozenTrial]) -> str:
-    name = ours.metric if ours is not None else "value"
+    name = ours.objectives[0] if ours is not None else "value"
     if not best:
         return f"No best {name} yet."
     if len(best) > 1 or len(best[0].values) > 1:

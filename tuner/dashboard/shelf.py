@@ -30,8 +30,10 @@ class OurStudy:
 
     #: Its name.
     name: str
-    #: What it is judged by.
-    metric: str
+    #: What it is judged by, the most important first.
+    objectives: tuple[str, ...]
+    #: Sizes that a model may not exceed.
+    limits: tuple[str, ...]
     #: Slots by state.
     slots: SlotCounts
     #: ``stopped``, ``hours`` or ``bug`` where it ended before its budget was used up.
@@ -69,7 +71,9 @@ class Seen:
             if found:
                 self.study = found[0]
                 self.ours = _read_ours(session, self.study)
-            if not self.trials.renew(session, self.study.directions if found else ()):
+            directions = self.study.directions if found else ()
+            limits = self.ours.limits if self.ours is not None else ()
+            if not self.trials.renew(session, directions, limits):
                 raise KeyError(self.study_id)
         if self._identity != self.trials.identity:
             self._identity = self.trials.identity
@@ -181,11 +185,13 @@ def _read_ours(session: Session, study: FrozenStudy) -> OurStudy | None:
     row = session.execute(newest).one_or_none()
     if row is None:
         return None
-    metric = json.loads(row.config)["metric"]
-    study.system_attrs.setdefault(_SYSTEM_ATTR_METRIC_NAMES, [metric])
+    config = json.loads(row.config)
+    objectives = config.get("metrics") or [config["metric"]]
+    study.system_attrs.setdefault(_SYSTEM_ATTR_METRIC_NAMES, objectives)
     return OurStudy(
         name=study.study_name,
-        metric=metric,
+        objectives=tuple(objectives),
+        limits=tuple(config.get("constraints", ())),
         slots=count_slots(session, study._study_id),
         ended=row.ended,
     )

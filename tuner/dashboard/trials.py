@@ -8,21 +8,23 @@ import json
 import math
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from optuna.distributions import BaseDistribution, json_to_distribution
 from optuna.storages._rdb import models
 from optuna.study import StudyDirection
-from optuna.study._multi_objective import _get_pareto_front_trials_by_trials
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Column, ColumnElement, Row, Table, or_, select
 from sqlalchemy.orm import Session
 
+from tuner.metrics import Direction
+from tuner.results.front import pareto_front
 from tuner.storage.budget import SUPERSEDED
 from tuner.storage.schema import (
     CONSTRAINT,
+    EVALUATIONS,
     PARAMS,
     REPORTS,
     STATES,
@@ -48,6 +50,8 @@ class StudyTrials:
 
     def __init__(self, study_id: int) -> None:
         self._study_id = study_id
+        self._limits: Collection[str] = ()
+        self._reports = REPORTS
         self._distributions: dict[str, BaseDistribution] = {}
         #: Tells this study from another one with its id: SQLite gives those of deleted ones anew.
         self.identity: object = None
@@ -68,16 +72,22 @@ class StudyTrials:
         """How many trials are in each state."""
         return self._finished + Counter(self.trials[self._places[n]].state for n in self._open)
 
-    def renew(self, session: Session, directions: Sequence[StudyDirection]) -> bool:
+    def renew(
+        self, session: Session, directions: Sequence[StudyDirection], limits: Collection[str] = ()
+    ) -> bool:
         """Read what changed since the last time; what is finished is looked at once.
 
         Args:
             session: An open transaction.
             directions: Which way is better, for each objective.
+            limits: Constraints by which a complete trial has to tell that it keeps to them.
 
         Returns:
             Whether the study is there.
         """
+        self._limits = limits
+        # Optuna's table has no reports of trials with several objectives.
+        self._reports = REPORTS if len(directions) < 2 else EVALUATIONS
         identity = self._read_identity(session)
         if identity != self.identity:
             self.identity = identity
@@ -148,6 +158,9 @@ class StudyTrials:
         elif rows:
             mine = select(TRIALS.c.trial_id).where(TRIALS.c.study_id == self._study_id)
             self._fill(session, lambda owner: owner.in_(mine), parts)
+        for row in rows:
+            if row.state == TrialState.COMPLETE:
+                parts[row.trial_id].doubt(self._limits)
         return [_trial(row, parts[row.trial_id]) for row in rows]
 
     def _fill(
@@ -175,7 +188,7 @@ class StudyTrials:
             part.values[objective] = to_value(value, kind)
         to_report = models.TrialIntermediateValueModel.stored_repr_to_intermediate_value
         for part, step, value, kind in of(
-            REPORTS, "step", "intermediate_value", "intermediate_value_type"
+            self._reports, "step", "intermediate_value", "intermediate_value_type"
         ):
             part.reports[step] = to_report(value, kind)
         for part, key, text in of(USER_ATTRIBUTES, "key", "value_json"):
@@ -189,6 +202,7 @@ class StudyTrials:
         for part, key, text in of(SYSTEM_ATTRIBUTES, "key", "value_json", where=shown):
             if key.startswith(CONSTRAINT):
                 part.constraints.append(_finite(json.loads(text)))
+                part.told.add(key.removeprefix(CONSTRAINT))
             elif key == CONSTRAINTS:
                 part.constraints.extend(map(_finite, json.loads(text) or ()))
             else:
@@ -213,6 +227,11 @@ class _Parts:
         self.user_attrs: dict[str, Any] = {}
         self.system_attrs: dict[str, Any] = {}
         self.constraints: list[float] = []
+        self.told: set[str] = set()
+
+    def doubt(self, limits: Collection[str]) -> None:
+        """Let a trial violate each limit of which it tells nothing, as `tuner best` does."""
+        self.constraints += [_finite(math.inf) for name in limits if name not in self.told]
 
 
 def _trial(row: Row[Any], parts: _Parts) -> FrozenTrial:
@@ -251,6 +270,11 @@ def is_feasible(trial: FrozenTrial) -> bool:
     return all(excess <= 0 for excess in trial.system_attrs.get(CONSTRAINTS, ()))
 
 
+def _can_be_best(trial: FrozenTrial) -> bool:
+    is_complete = trial.state == TrialState.COMPLETE
+    return is_complete and is_feasible(trial) and all(map(math.isfinite, trial.values))
+
+
 def best_trials(
     trials: Sequence[FrozenTrial], directions: Sequence[StudyDirection]
 ) -> list[FrozenTrial]:
@@ -259,12 +283,9 @@ def best_trials(
     Returns:
         One trial, or none; with several objectives all that no feasible one outdoes.
     """
-    usable = [t for t in trials if t.state == TrialState.COMPLETE and is_feasible(t)]
-    if len(directions) > 1:
-        return list(_get_pareto_front_trials_by_trials(usable, directions))
-    sign = -1 if directions[0] == StudyDirection.MAXIMIZE else 1
-    ranked = [(sign * t.values[0], t.number) for t in usable if math.isfinite(t.values[0])]
-    if not ranked:
-        return []
-    _, number = min(ranked)
-    return [next(trial for trial in usable if trial.number == number)]
+    usable = sorted(filter(_can_be_best, trials), key=lambda trial: trial.number)
+    better: list[Direction] = [
+        "maximize" if each == StudyDirection.MAXIMIZE else "minimize" for each in directions
+    ]
+    front = pareto_front([trial.values for trial in usable], better)
+    return [usable[place] for place in (front if len(better) > 1 else front[:1])]

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from tuner.data.encoded import Encoded
 from tuner.data.summary import Summary
+from tuner.sizes import Shape
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +26,17 @@ class Prepared:
     def classes(self) -> tuple[str, ...]:
         """Names of the classes, by label."""
         return tuple(name for name, _ in self.summary.classes)
+
+    def shape(self, vocabulary: int) -> Shape:
+        """Give what the data decides of every model that learns from it.
+
+        Args:
+            vocabulary: Token ids at most, padding and out-of-vocabulary included; of data that is
+                known by ranks alone, as many as there are.
+        """
+        words = self.words
+        n_ids = vocabulary if words is None else len(words) + 2
+        return Shape(n_ids=n_ids, n_classes=len(self.classes))
 
     @property
     def notes(self) -> tuple[str, ...]:

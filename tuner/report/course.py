@@ -112,15 +112,17 @@ def _points(
         "y": [_shown(row) if at is None else at for row in rows],
         "mode": "markers",
         "marker": {"symbol": SYMBOLS[state], "color": COLOURS[state], "size": 7, "line": line},
-        "text": [_told(material, row) for row in rows],
+        "text": [told(material, row) for row in rows],
         "hoverinfo": "text",
     }
 
 
-def _told(material: Material, row: TrialRow) -> str:
+def told(material: Material, row: TrialRow) -> str:
+    """Say all about a trial that fits beside its point."""
     value = _shown(row)
     lines = [f"trial {row.number}, {row.state}"]
     lines += [f"{material.config.metric} {number(value)}"] if value is not None else []
+    lines += [f"{name} {number(more)}" for name, more in row.further.items() if more is not None]
     lines += [
         f"{p.name} {setting(row.params[p.name])}"
         for p in material.tuned

@@ -42,8 +42,10 @@ class Material:
     progress: Progress
     #: Every trial, by number.
     rows: tuple[TrialRow, ...]
-    #: The best complete trials, best first.
+    #: The best complete trials, best first; with several objectives those that none outdoes.
     best: tuple[TrialRow, ...]
+    #: With several objectives: all trials that none outdoes, by the first; empty with one.
+    front: tuple[TrialRow, ...]
     #: Facts about the best trial; empty where there is none.
     best_facts: Mapping[str, Any]
     #: Trial number to (step, value) of each report.
@@ -101,14 +103,15 @@ def read_material(database: Database, study: StoredStudy) -> Material:
     except NoUsableTrialError as error:
         why = str(error)
     try:
-        best = best_trials(database, study, top=N_BEST)
+        best = best_trials(database, study, top=N_BEST if study.config.metrics is None else None)
     except NoUsableTrialError:
         best = ()
     return Material(
         config=study.config,
         progress=progress(database, study),
         rows=rows,
-        best=best,
+        best=best[:N_BEST],
+        front=best if study.config.metrics is not None else (),
         best_facts=show_trial(database, study, best[0].number).attributes if best else {},
         curves=learning_curves(database, study),
         facts=facts,

@@ -15,6 +15,7 @@ from tuner import __version__
 from tuner.config import differences
 from tuner.report import words
 from tuner.report.course import curves_plot, history_plot, improvements
+from tuner.report.front import front_plots
 from tuner.report.material import Material, read_material
 from tuner.report.parallel import parallel_plot
 from tuner.report.params import importance_plot, slices
@@ -65,7 +66,9 @@ def render(database: Database, study: StoredStudy) -> str:
         "time": time_plot(spent),
         "timeline": timeline_plot(material, shifts),
     }
+    fronts = front_plots(material)
     drawn = [plot for plot in plots.values() if plot] + [each.plot for each in by_parameter]
+    drawn += fronts
     best_lines = study_file_lines(study.config, material.best[0].params) if material.best else ""
     page: str = (
         _environment()
@@ -75,6 +78,7 @@ def render(database: Database, study: StoredStudy) -> str:
             words=words,
             plots=plots,
             slices=by_parameter,
+            fronts=fronts,
             summary=summary(material, shifts),
             best_lines=best_lines,
             best_facts=_facts(material.best_facts),

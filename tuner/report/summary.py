@@ -32,7 +32,12 @@ def _progress_words(material: Material) -> str:
     superseded = sum(row.superseded for row in material.rows)
     if superseded:
         told += f"; {count(superseded, 'failed trial was', 'failed trials were')} given another go"
-    words = f"This study looks for the {goal} {config.metric}. {told}."
+    further = [
+        f"{'high' if direction == 'maximize' else 'low'} {name}"
+        for name, direction in zip(config.objectives[1:], config.directions[1:], strict=True)
+    ]
+    goals = listed([f"the {goal} {config.metric}", *further])
+    words = f"This study looks for {goals}. {told}."
     if foreign := sum(row.slot is None and not row.superseded for row in material.rows):
         words += (
             f" {count(foreign, 'more trial was', 'more trials were')} made by other means, outside "
@@ -61,6 +66,13 @@ def _best_words(material: Material) -> str:
     if not material.best:
         return "No trial has a value yet."
     metric, best = material.config.metric, material.best[0]
+    if material.front:
+        n_front = len(material.front)
+        return (
+            f"The best {metric} is {number(best.value or 0.0)}, of trial {best.number}. "
+            f"{count(n_front, 'trial is', 'trials are')} on the Pareto front: no other one is as "
+            f"good in all of {listed(material.config.objectives)} and better in one."
+        )
     words = f"The best, trial {best.number}, has {metric} {number(best.value or 0.0)}"
     if len(material.best) > 1:
         lead = abs((best.value or 0.0) - (material.best[1].value or 0.0))

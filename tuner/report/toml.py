@@ -16,6 +16,10 @@ def study_file_text(config: StudyConfig) -> str:
         TOML text, from which `tuner.study_file.load_study_file` makes the same study.
     """
     tables = config.model_dump(mode="json", exclude={"folder"}, exclude_none=True)
+    if "metrics" in tables:
+        del tables["metric"]  # it is the first of them
+    if not tables["constraints"]:
+        del tables["constraints"]
     plain = {key: value for key, value in tables.items() if not isinstance(value, dict)}
     lines = [f"{key} = {_value(value)}" for key, value in plain.items()]
     for name, table in tables.items():

@@ -15,6 +15,8 @@ def number(value: float) -> str:
         return str(value)
     if value == int(value) and abs(value) < 1e6:
         return str(int(value))
+    if value == int(value) and abs(value) < 1e10:
+        return f"{int(value):,}"  # bytes, for example
     return f"{value:.4f}" if 0.01 <= abs(value) < 10_000 else f"{value:.3g}"
 
 

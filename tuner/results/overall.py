@@ -35,6 +35,7 @@ def progress(database: Database, study: StoredStudy) -> Progress:
         STATES.c.study_id == study.study_id
     )
     by_state: dict[State, int] = {}
+    several = study.config.metrics is not None
     with database.transaction() as session:
         slots = count_slots(session, study.study_id)
         for found in session.execute(states):
@@ -43,7 +44,7 @@ def progress(database: Database, study: StoredStudy) -> Progress:
         stands = session.execute(standing).one_or_none()
         spans = session.execute(latest).all()
         rows = session.execute(running.order_by(models.TrialModel.number)).all()
-        best = best_rows(session, study, 1)
+        best = best_rows(session, study, None if several else 1)
         refusals = read_refusals(session, study.study_id)
     per_hour = eta = None
     if spans and slots.held:
@@ -56,6 +57,7 @@ def progress(database: Database, study: StoredStudy) -> Progress:
         slots=slots,
         trials=by_state,
         best=best[0] if best else None,
+        n_front=len(best) if several else None,
         running=tuple(trial_row(row) for row in rows),
         per_hour=per_hour,
         eta_seconds=eta,

@@ -12,6 +12,7 @@ from tuner.results.rows import best_rows, drawn_params, select_trials, trial_row
 from tuner.results.values import TrialDetails, TrialRow
 from tuner.storage import Database, StoredStudy
 from tuner.storage.remaining import count_slots
+from tuner.storage.reports import read_reports, table_of_reports
 from tuner.storage.schema import CONSTRAINT
 
 
@@ -23,8 +24,15 @@ def trials(database: Database, study: StoredStudy) -> tuple[TrialRow, ...]:
     return tuple(trial_row(row, drawn.get(row.trial_id)) for row in rows)
 
 
-def best_trials(database: Database, study: StoredStudy, *, top: int) -> tuple[TrialRow, ...]:
+def best_trials(database: Database, study: StoredStudy, *, top: int | None) -> tuple[TrialRow, ...]:
     """Read the best complete trials, best first, of equals the earlier first.
+
+    With several objectives these are the trials that no other one outdoes, by the first objective.
+
+    Args:
+        database: Where the study is.
+        study: The study.
+        top: How many at most; None for all.
 
     Raises:
         NoUsableTrialError: No trial has a value yet.
@@ -51,7 +59,7 @@ def show_trial(database: Database, study: StoredStudy, number: int) -> TrialDeta
     Raises:
         InputError: There is no such trial.
     """
-    reports, attributes = models.TrialIntermediateValueModel, models.TrialUserAttributeModel
+    attributes = models.TrialUserAttributeModel
     with database.transaction() as session:
         found = session.execute(
             select_trials(study).where(models.TrialModel.number == number)
@@ -61,11 +69,7 @@ def show_trial(database: Database, study: StoredStudy, number: int) -> TrialDeta
                 f"Study {study.config.name!r} has no trial {number}. "
                 f"List them with `tuner trials {study.config.name}`."
             )
-        steps = session.execute(
-            select(reports.step, reports.intermediate_value, reports.intermediate_value_type)
-            .where(reports.trial_id == found.trial_id)
-            .order_by(reports.step)
-        ).all()
+        reports = read_reports(session, study, found.trial_id)
         facts, constraints = (
             session.execute(
                 select(table.key, table.value_json)
@@ -77,9 +81,7 @@ def show_trial(database: Database, study: StoredStudy, number: int) -> TrialDeta
         drawn = drawn_params(session, [found.trial_id] if found.slot is None else [])
     return TrialDetails(
         row=trial_row(found, drawn.get(found.trial_id)),
-        reports={
-            s: reports.stored_repr_to_intermediate_value(value, kind) for s, value, kind in steps
-        },
+        reports=reports,
         attributes={key: json.loads(value) for key, value in facts},
         constraints={
             key.removeprefix(CONSTRAINT): json.loads(value)
@@ -99,7 +101,8 @@ def learning_curves(
     Returns:
         Trial number to (step, value) by step; trials without reports are left out.
     """
-    trial, report = models.TrialModel, models.TrialIntermediateValueModel
+    trial, reports = models.TrialModel, table_of_reports(study.config)
+    report = reports.c
     statement = (
         select(
             trial.number,
@@ -107,14 +110,14 @@ def learning_curves(
             report.intermediate_value,
             report.intermediate_value_type,
         )
-        .join(report, report.trial_id == trial.trial_id)
+        .join(reports, report.trial_id == trial.trial_id)
         .where(trial.study_id == study.study_id)
         .order_by(trial.number, report.step)
     )
     curves: dict[int, list[tuple[int, float]]] = {}
     with database.transaction() as session:
         for number, step, value, kind in session.execute(statement):
-            told = report.stored_repr_to_intermediate_value(value, kind)
+            told = models.TrialIntermediateValueModel.stored_repr_to_intermediate_value(value, kind)
             curves.setdefault(number, []).append((step, told))
     return {number: tuple(curve) for number, curve in curves.items()}
 

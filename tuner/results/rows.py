@@ -9,6 +9,7 @@ from optuna.distributions import json_to_distribution
 from optuna.storages._rdb import models
 from optuna.trial import TrialState
 from sqlalchemy import (
+    ColumnElement,
     Float,
     Row,
     Select,
@@ -19,16 +20,22 @@ from sqlalchemy import (
     desc,
     exists,
     func,
+    or_,
     select,
 )
 from sqlalchemy.orm import Session, aliased
 
 from tuner.domain import Scalar
+from tuner.results.front import pareto_front
 from tuner.results.values import State, TrialRow
 from tuner.storage import StoredStudy
 from tuner.storage.budget import SUPERSEDED
-from tuner.storage.schema import SLOTS, TRIALS, epoch_seconds
+from tuner.storage.reports import table_of_reports
+from tuner.storage.schema import CONSTRAINT, SLOTS, SYSTEM_ATTRIBUTES, TRIALS, epoch_seconds
 from tuner.storage.violations import is_violated
+
+#: What the columns of further objectives are called, before their names.
+_VALUE, _KIND = "value:", "value_type:"
 
 _STATES: dict[TrialState, State] = {
     TrialState.RUNNING: "running",
@@ -42,14 +49,15 @@ _STATES: dict[TrialState, State] = {
 def select_trials(study: StoredStudy) -> Select[Any]:
     """Select the trials of a study with what hangs on them, each as `trial_row` wants it."""
     trial, value = models.TrialModel, models.TrialValueModel
-    report = models.TrialIntermediateValueModel
+    reports = table_of_reports(study.config)
+    report, earlier = reports.c, reports.alias("earlier").c
     fact = models.TrialUserAttributeModel
-    earlier = aliased(report)
+    further = {name: aliased(value) for name in study.config.objectives[1:]}
     superseded = exists().where(fact.trial_id == trial.trial_id, fact.key == SUPERSEDED)
     last_step = (
         select(func.max(earlier.step)).where(earlier.trial_id == trial.trial_id).scalar_subquery()
     )
-    return (
+    statement = (
         select(
             trial.trial_id,
             trial.number,
@@ -68,35 +76,83 @@ def select_trials(study: StoredStudy) -> Select[Any]:
             SLOTS.c.origin,
             SLOTS.c.state.label("slot_state"),
             case((superseded, 1), else_=0).label("superseded"),
-            case((is_violated(TRIALS.c.trial_id), 1), else_=0).label("infeasible"),
+            case((_is_infeasible(study), 1), else_=0).label("infeasible"),
             cast(SLOTS.c.expires_at - epoch_seconds(), Float).label("lease"),
+            *(each.value.label(f"{_VALUE}{name}") for name, each in further.items()),
+            *(each.value_type.label(f"{_KIND}{name}") for name, each in further.items()),
         )
         .join(SLOTS, SLOTS.c.trial_id == trial.trial_id, isouter=True)
         .join(value, and_(value.trial_id == trial.trial_id, value.objective == 0), isouter=True)
         .join(
-            report,
+            reports,
             and_(report.trial_id == trial.trial_id, report.step == last_step),
             isouter=True,
         )
         .where(trial.study_id == study.study_id)
     )
+    for place, each in enumerate(further.values(), start=1):
+        is_its = and_(each.trial_id == trial.trial_id, each.objective == place)
+        statement = statement.join(each, is_its, isouter=True)
+    return statement
 
 
-def best_rows(session: Session, study: StoredStudy, top: int) -> tuple[TrialRow, ...]:
-    """Read the best complete trials that violate nothing, best first."""
-    values = models.TrialValueModel
-    order = desc if study.config.direction == "maximize" else asc
-    statement = (
-        select_trials(study)
-        .where(
-            models.TrialModel.state == TrialState.COMPLETE,
-            values.value_type == values.TrialValueType.FINITE,
-            ~is_violated(TRIALS.c.trial_id),
+def _is_infeasible(study: StoredStudy) -> ColumnElement[bool]:
+    """Say whether a trial violates a constraint.
+
+    A trial that was made by other means, and does not tell how large its model is, may be larger
+    than the study allows, and counts as that.
+    """
+    constraint = SYSTEM_ATTRIBUTES.c
+    untold = [
+        and_(
+            TRIALS.c.state == TrialState.COMPLETE,
+            ~exists().where(
+                constraint.trial_id == TRIALS.c.trial_id,
+                constraint.key == f"{CONSTRAINT}{name}",
+            ),
         )
-        .order_by(order(values.value), models.TrialModel.number)
-        .limit(top)
+        for name in study.config.constraints
+    ]
+    return or_(is_violated(TRIALS.c.trial_id), *untold)
+
+
+def best_rows(session: Session, study: StoredStudy, top: int | None) -> tuple[TrialRow, ...]:
+    """Read the best complete trials that violate nothing, best first; None for all of them.
+
+    With several objectives these are the trials that no other one outdoes.
+    """
+    trial, values = models.TrialModel, models.TrialValueModel
+    chosen = [
+        trial.state == TrialState.COMPLETE,
+        values.value_type == values.TrialValueType.FINITE,
+        ~_is_infeasible(study),
+    ]
+    if study.config.metrics is not None:
+        front = _front(session, study, *chosen)[:top]
+        rows = session.execute(select_trials(study).where(trial.number.in_(front))).all()
+        return tuple(sorted(map(trial_row, rows), key=lambda row: front.index(row.number)))
+    order = desc if study.config.direction == "maximize" else asc
+    statement = select_trials(study).where(*chosen).order_by(order(values.value), trial.number)
+    return tuple(trial_row(row) for row in session.execute(statement.limit(top)).all())
+
+
+def _front(session: Session, study: StoredStudy, *chosen: ColumnElement[bool]) -> list[int]:
+    """Give the numbers of the trials on the Pareto front, the best by the first objective first."""
+    trial, values = models.TrialModel, models.TrialValueModel
+    statement = (
+        select(trial.number, values.objective, values.value)
+        .join(values, values.trial_id == trial.trial_id)
+        .where(trial.study_id == study.study_id, *chosen)
+        .order_by(trial.number, values.objective)
     )
-    return tuple(trial_row(row) for row in session.execute(statement).all())
+    found: dict[int, list[float]] = {}
+    for number, _, value in session.execute(statement):
+        found.setdefault(number, []).append(value)
+    directions = study.config.directions
+    # Where one is not finite, there are fewer.
+    whole = [number for number, each in found.items() if len(each) == len(directions)]
+    front = pareto_front([found[number] for number in whole], directions)
+    return [whole[place] for place in front]
 
 
 def drawn_params(session: Session, trial_ids: Sequence[int]) -> dict[int, dict[str, Scalar]]:
@@ -128,6 +184,12 @@ def trial_row(row: Row[Any], drawn: Mapping[str, Scalar] | None = None) -> Trial
         if row.intermediate_value_type
         else None
     )
+    further = {
+        name.removeprefix(_VALUE): values.stored_repr_to_value(number, kind) if kind else None
+        for name, number in row._mapping.items()
+        if name.startswith(_VALUE)
+        for kind in (row._mapping[f"{_KIND}{name.removeprefix(_VALUE)}"],)
+    }
     state = shown_state(row.state, row.slot_state)
     running = state == "running"
     return TrialRow(
@@ -144,6 +206,7 @@ def trial_row(row: Row[Any], drawn: Mapping[str, Scalar] | None = None) -> Trial
         lease_seconds=row.lease if running and row.worker else None,
         feasible=not row.infeasible,
         superseded=bool(row.superseded),
+        further=further,
     )
 
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
@@ -21,7 +21,8 @@ class TrialRow:
     number: int
     #: running, complete, pruned, failed, or waiting: handed back, and nobody is at it.
     state: State
-    #: The objective; of a pruned trial its last report; None where there is none.
+    #: The objective, of several the first; of a pruned trial its last report; None where there is
+    #: none.
     value: float | None
     #: All hyperparameters, fixed ones included; of a trial without slot those that were drawn.
     params: Mapping[str, Scalar]
@@ -43,9 +44,12 @@ class TrialRow:
     feasible: bool
     #: Whether it failed and its slot was given to another trial, which counts instead.
     superseded: bool
+    #: Further objectives by name, as far as they are known; empty where there is one.
+    further: Mapping[str, float | None] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Give JSON types; what is not finite becomes null."""
+        further = {name: _finite(value) for name, value in self.further.items()}
         return {
             "number": self.number,
             "state": self.state,
@@ -59,6 +63,7 @@ class TrialRow:
             "worker": self.worker,
             "feasible": self.feasible,
             "superseded": self.superseded,
+            **({"further": further} if further else {}),
         }
 
 
@@ -97,14 +102,16 @@ class Progress:
 
     #: Its name.
     name: str
-    #: What is judged.
+    #: What is judged; of several objectives the first.
     metric: str
     #: Slots by state.
     slots: SlotCounts
     #: Trials in slots by state.
     trials: Mapping[State, int]
-    #: The best finished trial so far.
+    #: The best finished trial so far; with several objectives that with the best metric.
     best: TrialRow | None
+    #: With several objectives: finished trials that none outdoes; None with one.
+    n_front: int | None
     #: The open trials: running, or waiting to be taken up.
     running: tuple[TrialRow, ...]
     #: Trials closed an hour at the pace of the latest ones, with as many running as now.
@@ -141,6 +148,7 @@ class Progress:
             "free": self.slots.free,
             "trials": dict(self.trials),
             "best": self.best.to_json() if self.best else None,
+            **({} if self.n_front is None else {"front": self.n_front}),
             "running": [row.to_json() for row in self.running],
             "per_hour": self.per_hour,
             "eta_seconds": self.eta_seconds,

@@ -4,6 +4,7 @@ from tuner.storage.address import parse_url, shown
 from tuner.storage.budget import extend_study, retry_failed, stop_study
 from tuner.storage.copying import Copied, copy_study, open_slots
 from tuner.storage.database import Database
+from tuner.storage.enqueueing import enqueue
 from tuner.storage.slots import LEASE, Slots
 from tuner.storage.states import (
     agree_on_data,
@@ -16,7 +17,6 @@ from tuner.storage.studies import (
     Created,
     create_study,
     delete_study,
-    enqueue,
     find_study,
     rename_study,
     study_names,

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from tuner.domain import Scalar
 from tuner.errors import InputError
+from tuner.feasible import count_points
 from tuner.storage.configuration import (
     Version,
     lock_study,
@@ -47,13 +48,14 @@ def extend_study(database: Database, study: StoredStudy, n_trials: int) -> Store
         lock_study(session, study)
         newest = newest_version(session, study.study_id)
         config, there = newest.config, n_slots(session, study.study_id)
-        size = config.space.size()
+        size = count_points(config, study.shape)
         if size is not None and there + n_trials > size:
             left = max(0, size - there)
             raise InputError(
                 f"Study {config.name!r} cannot get {n_trials} more "
-                f"{'trial' if n_trials == 1 else 'trials'}: its space has {size} points, each is "
-                f"tried once, and {left or 'none'} of them {'is' if left == 1 else 'are'} left. "
+                f"{'trial' if n_trials == 1 else 'trials'}: its space has {size} points"
+                f"{' within its limits' if config.constraints else ''}, each is tried once, and "
+                f"{left or 'none'} of them {'is' if left == 1 else 'are'} left. "
                 + (
                     f"Extend it by at most {left}."
                     if left

@@ -12,8 +12,10 @@ from sqlalchemy.orm import Session
 from tuner.config import StudyConfig
 from tuner.domain import point_key
 from tuner.errors import StudyNotFoundError
+from tuner.feasible import beyond_limits, count_trials
 from tuner.first_points import first_points, n_first_points
-from tuner.storage.schema import CONFIGS, SLOTS, STATES, epoch_seconds
+from tuner.sizes import Shape
+from tuner.storage.schema import CONFIGS, SHAPES, SLOTS, STATES, epoch_seconds
 from tuner.storage.values import Plan, StoredStudy
 
 
@@ -61,6 +63,12 @@ def newest_version(session: Session, study_id: int) -> Version:
     return Version(number=row.version, config=StudyConfig.from_json(row.config))
 
 
+def read_shape(session: Session, study_id: int) -> Shape | None:
+    """Read what a study's data decides of its models; None where it asks for no size."""
+    row = session.execute(select(SHAPES).where(SHAPES.c.study_id == study_id)).one_or_none()
+    return None if row is None else Shape(n_ids=row.n_ids, n_classes=row.n_classes)
+
+
 def store_version(
     session: Session, study_id: int, version: Version, *, begin_with: Sequence[Plan] = ()
 ) -> None:
@@ -97,6 +105,7 @@ def _add_slots(
     first: int,
     begin_with: Sequence[Plan],
 ) -> None:
+    shape = read_shape(session, study_id)
     plans: Iterable[Plan | None] = itertools.chain(begin_with, itertools.repeat(None))
     if config.sampler.name == "grid":
         taken = set(session.scalars(select(SLOTS.c.point).where(SLOTS.c.study_id == study_id)))
@@ -104,6 +113,7 @@ def _add_slots(
         plans = (Plan(point=point, origin="grid") for point in points)
     elif config.sampler.learns and first == 0:
         plans = itertools.chain(_opening(config, begin_with), itertools.repeat(None))
+    plans = (p for p in plans if p is None or not beyond_limits(config, shape, p.point))
     finite = config.space.size() is not None
     rows = [
         {
@@ -116,7 +126,7 @@ def _add_slots(
             "point": point_key(plan.point) if plan is not None and finite else None,
             "origin": plan.origin if plan is not None else None,
         }
-        for slot, plan in zip(range(first, config.n_slots), plans, strict=False)
+        for slot, plan in zip(range(first, count_trials(config, shape)), plans, strict=False)
     ]
     if rows:
         session.execute(insert(SLOTS), rows)

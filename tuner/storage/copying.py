@@ -169,7 +169,9 @@ class _Copy:
         self._copy(SLOTS, SLOTS.c.study_id == self._study.study_id)
         config = self._name(name)
         return Copied(
-            study=StoredStudy(study_id=self._study_id, key=key, config=config),
+            study=StoredStudy(
+                study_id=self._study_id, key=key, config=config, shape=self._study.shape
+            ),
             n_trials=len(self._trial_ids),
             ended=ended,
         )

@@ -17,10 +17,12 @@ from tuner.storage.engines import engine_kwargs, temporary_engine
 from tuner.storage.roles import NOT_ALLOWED, OWNER, apply_roles, as_owner, can_be_owner
 from tuner.storage.schema import (
     CONFIGS,
+    EVALUATIONS,
     METADATA,
     OPTUNA_VERSION,
     REFUSALS,
     SCHEMA_VERSION,
+    SHAPES,
     SLOTS,
     STATES,
     VERSION,
@@ -132,7 +134,7 @@ def as_script(statements: Collection[str]) -> str:
 
 def create_triggers(connection: Connection) -> None:
     """Let our rows follow Optuna's: SQLite enforces no foreign keys unless each client asks."""
-    for table in (CONFIGS, STATES, SLOTS, REFUSALS):
+    for table in (CONFIGS, STATES, SLOTS, REFUSALS, SHAPES):
         connection.execute(
             text(
                 f"CREATE TRIGGER IF NOT EXISTS {table.name}_follow "  # noqa: S608 - our own names
@@ -145,6 +147,13 @@ def create_triggers(connection: Connection) -> None:
             f"CREATE TRIGGER IF NOT EXISTS {SLOTS.name}_follow_trials "  # noqa: S608 - our own name
             f"AFTER DELETE ON trials BEGIN "
             f"UPDATE {SLOTS.name} SET trial_id = NULL WHERE trial_id = OLD.trial_id; END"
+        )
+    )
+    connection.execute(
+        text(
+            f"CREATE TRIGGER IF NOT EXISTS {EVALUATIONS.name}_follow "  # noqa: S608 - our own name
+            f"AFTER DELETE ON trials BEGIN "
+            f"DELETE FROM {EVALUATIONS.name} WHERE trial_id = OLD.trial_id; END"
         )
     )
 

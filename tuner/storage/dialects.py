@@ -26,6 +26,9 @@ class Dialect(Protocol):
     def member(self, json: str, name: str) -> str:
         """Read a member of a JSON object as text."""
 
+    def element(self, json: str, name: str, index: str) -> str:
+        """Read an element of an array that is a member of a JSON object as text."""
+
     def members(self, json: str) -> str:
         """Name the table, for FROM, with one row a member of a JSON object; ``key`` is its name."""
 
@@ -63,6 +66,10 @@ class SQLite:
     def member(self, json: str, name: str) -> str:
         """By its path."""
         return f"json_extract({json}, '$.{name}')"
+
+    def element(self, json: str, name: str, index: str) -> str:
+        """By its path."""
+        return f"json_extract({json}, '$.{name}[' || {index} || ']')"
 
     def members(self, json: str) -> str:
         """The same name as Postgres's."""
@@ -120,6 +127,10 @@ class Postgres:
     def member(self, json: str, name: str) -> str:
         """By its name."""
         return f"({json}::json ->> '{name}')"
+
+    def element(self, json: str, name: str, index: str) -> str:
+        """By its name and place."""
+        return f"({json}::json -> '{name}' ->> CAST({index} AS integer))"
 
     def members(self, json: str) -> str:
         """Not jsonb, which writes 1e-05 as 0.00001 and orders the names anew."""

@@ -11,7 +11,7 @@ from tuner.errors import StudyNotFoundError
 from tuner.host import Holder
 from tuner.storage.adoption import HeldSlot, Watch
 from tuner.storage.claiming import held_columns, held_slot, is_suspect
-from tuner.storage.configuration import newest_version
+from tuner.storage.configuration import newest_version, read_shape
 from tuner.storage.database import Database
 from tuner.storage.schema import SLOTS, STATES, STUDIES
 from tuner.storage.trouble import translated
@@ -84,7 +84,8 @@ def find_opened(database: Database, opening: Opening) -> StoredStudy:
         if session.execute(select(STATES.c.key).where(*same)).one_or_none() is None:
             raise StudyNotFoundError("The study is not in the database any more.")
         config = newest_version(session, opening.study_id).config
-    return StoredStudy(study_id=opening.study_id, key=opening.key, config=config)
+        shape = read_shape(session, opening.study_id)
+    return StoredStudy(study_id=opening.study_id, key=opening.key, config=config, shape=shape)
 
 
 def _select(holder: Holder, *which: ColumnElement[bool]) -> Select[Any]:

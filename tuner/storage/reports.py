@@ -1,37 +1,73 @@
-"""Reports of trials that are stored, as numbers."""
+"""Reports of trials that are stored, as numbers: where they lie, and whom one is compared with."""
 
 import math
 
 from optuna.storages._rdb import models
-from sqlalchemy import select
+from sqlalchemy import BigInteger, Table, case, cast, exists, select
 from sqlalchemy.orm import Session
 
+from tuner.config import StudyConfig
+from tuner.storage.objectives import sizes_judged
+from tuner.storage.schema import EVALUATIONS, REPORTS, TRIALS, USER_ATTRIBUTES
+from tuner.storage.values import Claim, StoredStudy
 
-def read_reports(session: Session, trial_id: int) -> dict[int, float]:
-    """Read what a trial reported, by step."""
-    table = models.TrialIntermediateValueModel
+_to_number = models.TrialIntermediateValueModel.stored_repr_to_intermediate_value
+
+
+def table_of_reports(config: StudyConfig) -> Table:
+    """Say where a study's reports lie: Optuna's table has them only with one objective."""
+    return REPORTS if config.metrics is None else EVALUATIONS
+
+
+def read_reports(session: Session, study: StoredStudy, trial_id: int) -> dict[int, float]:
+    """Read what a trial reported, by step.
+
+    Args:
+        session: An open transaction.
+        study: The trial's.
+        trial_id: Optuna's id of it.
+    """
+    table = table_of_reports(study.config)
     rows = session.execute(
-        select(table.step, table.intermediate_value, table.intermediate_value_type)
-        .where(table.trial_id == trial_id)
-        .order_by(table.step)
+        select(table.c.step, table.c.intermediate_value, table.c.intermediate_value_type)
+        .where(table.c.trial_id == trial_id)
+        .order_by(table.c.step)
     )
-    return {
-        step: table.stored_repr_to_intermediate_value(value, kind) for step, value, kind in rows
-    }
+    return {step: _to_number(value, kind) for step, value, kind in rows}
 
 
-def read_rivals(session: Session, study_id: int, step: int, *, except_trial: int) -> list[float]:
-    """Read what the other trials of a study reported at a step, NaN left out."""
-    values, trials = models.TrialIntermediateValueModel, models.TrialModel
+def read_rivals(session: Session, study: StoredStudy, claim: Claim, step: int) -> list[float]:
+    """Read what trials reported at a step that a trial is compared with, NaN left out.
+
+    These are all others of the study; where sizes are objectives, too, those of models that are no
+    larger in any: only these can outdo it.
+
+    Args:
+        session: An open transaction.
+        study: The trial's.
+        claim: The trial.
+        step: When.
+    """
+    table = table_of_reports(study.config)
+    facts = USER_ATTRIBUTES.c
+    is_no_larger = (
+        exists().where(
+            facts.trial_id == TRIALS.c.trial_id,
+            facts.key == name,
+            # A database may look at a text before its name: not all are numbers.
+            case((facts.key == name, cast(facts.value_json, BigInteger))) <= size,
+        )
+        for name, size in sizes_judged(study, claim.params).items()
+    )
     statement = (
-        select(values.intermediate_value, values.intermediate_value_type)
-        .join(trials, trials.trial_id == values.trial_id)
+        select(table.c.intermediate_value, table.c.intermediate_value_type)
+        .join(TRIALS, TRIALS.c.trial_id == table.c.trial_id)
         .where(
-            trials.study_id == study_id,
-            values.step == step,
-            values.trial_id != except_trial,
+            TRIALS.c.study_id == study.study_id,
+            table.c.step == step,
+            table.c.trial_id != claim.open_trial_id,
+            *is_no_larger,
         )
     )
-    rows = session.execute(statement).all()
-    stored = [values.stored_repr_to_intermediate_value(value, kind) for value, kind in rows]
+    stored = [_to_number(value, kind) for value, kind in session.execute(statement)]
     return [value for value in stored if not math.isnan(value)]

@@ -27,7 +27,7 @@ OPTUNA_REVISION = "v3.2.0.a"
 #: Where a database notes it, in one row.
 OPTUNA_VERSION = table("alembic_version", column("version_num", String))
 #: Version of our own tables and of the views; SQL reads it from `VERSION`.
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 #: Optuna's tables and ours in one collection, so that foreign keys between them resolve.
 METADATA: MetaData = models.BaseModel.metadata
@@ -44,6 +44,8 @@ SYSTEM_ATTRIBUTES: Table = models.TrialSystemAttributeModel.__table__
 CONSTRAINT = "constraints:"
 
 _STUDY = "studies.study_id"
+#: Columns of a report, named as Optuna names them: the same statements read both tables.
+_OF_A_REPORT = ("step", "intermediate_value", "intermediate_value_type")
 
 #: One row a change of a study's configuration; the newest is in force, the others are its history.
 CONFIGS = Table(
@@ -104,6 +106,24 @@ REFUSALS = Table(
     Column("host", Text, primary_key=True),
     Column("reason", Text),  # for people; NULL once the machine serves the study
     Column("refused_at", Double, nullable=False),  # epoch seconds, the database's clock
+)
+
+#: One row a study whose models' sizes are judged or limited: what its data decides of them.
+SHAPES = Table(
+    "tuner_shapes",
+    METADATA,
+    Column("study_id", ForeignKey(_STUDY, ondelete="CASCADE"), primary_key=True),
+    Column("n_ids", Integer, nullable=False),  # token ids
+    Column("n_classes", Integer, nullable=False),
+)
+
+#: One row a report of a trial with several objectives. Optuna takes none for these, and its TPE
+#: fails over trials that were pruned and have some.
+EVALUATIONS = Table(
+    "tuner_evaluations",
+    METADATA,
+    Column("trial_id", ForeignKey("trials.trial_id", ondelete="CASCADE"), primary_key=True),
+    *(Column(name, REPORTS.c[name].type, primary_key=name == "step") for name in _OF_A_REPORT),
 )
 
 #: One row with the version of our tables and views.

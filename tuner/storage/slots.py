@@ -15,9 +15,10 @@ from tuner.storage.adoption import Watch
 from tuner.storage.claiming import Claiming
 from tuner.storage.database import Database
 from tuner.storage.fence import DONE, FREE, Fence
+from tuner.storage.objectives import objective_values
 from tuner.storage.prospects import judge
 from tuner.storage.remaining import count_slots, is_nothing_left, unfinished_slots
-from tuner.storage.reports import read_reports, read_rivals
+from tuner.storage.reports import read_reports, read_rivals, table_of_reports
 from tuner.storage.schema import SLOTS
 from tuner.storage.states import read_standing
 from tuner.storage.trial_rows import end_trial, insert_report, insert_trial, state_of
@@ -109,7 +110,7 @@ class Slots:
                     # Its holder died before it had a trial: the study gets no new one.
                     self._fence.change(session, row.slot, **FREE)
                     continue
-                reports = read_reports(session, row.trial_id) if trial is not None else {}
+                reports = read_reports(session, self.study, row.trial_id) if trial else {}
                 number = int(trial.number) if trial is not None else None
             return Claim(
                 slot=row.slot,
@@ -226,9 +227,9 @@ class Slots:
     # --- report, close -------------------------------------------------------------------------
 
     def rivals(self, claim: Claim, step: int) -> list[float]:
-        """Read what the study's other trials reported at a step, NaN left out."""
+        """Read what trials reported at a step that this one is compared with; see `reports`."""
         with self.database.transaction() as session:
-            return read_rivals(session, self.study_id, step, except_trial=claim.open_trial_id)
+            return read_rivals(session, self.study, claim, step)
 
     def report(self, claim: Claim, step: int, value: float, ending: Ending | None = None) -> None:
         """Write one report and, where it is the trial's last, the end with it.
@@ -258,6 +259,8 @@ class Slots:
         self, claim: Claim, *, report: tuple[int, float] | None, ending: Ending | None
     ) -> None:
         trial_id = claim.open_trial_id
+        reports = table_of_reports(self.study.config)
+        values = objective_values(self.study, claim.params, ending) if ending else ()
         what = ""
         with self.database.transaction() as session:
             try:
@@ -269,8 +272,8 @@ class Slots:
             # The slot's own word: SQLite gives the id of a deleted trial to another one.
             was_running = (
                 there == trial_id
-                and (report is None or insert_report(session, trial_id, *report))
-                and (ending is None or end_trial(session, trial_id, ending))
+                and (report is None or insert_report(session, reports, trial_id, *report))
+                and (ending is None or end_trial(session, trial_id, ending, values))
             )
             if not was_running:
                 what = self._follow_outside(session, claim, there)

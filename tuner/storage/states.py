@@ -10,6 +10,7 @@ from sqlalchemy import Column, ColumnElement, and_, case, func, select, update
 from sqlalchemy.orm import Session
 
 from tuner.errors import DataError, StudyNotFoundError
+from tuner.sizes import Shape
 from tuner.storage.database import Database
 from tuner.storage.schema import CONFIGS, SLOTS, STATES, epoch_seconds
 from tuner.storage.values import Standing, StoredStudy
@@ -149,13 +150,27 @@ def known_fingerprint(database: Database, study: StoredStudy) -> str | None:
         return _agreed(session, study, STATES.c.fingerprint, None)
 
 
-def agree_on_data(database: Database, study: StoredStudy, fingerprint: str) -> None:
+def agree_on_data(
+    database: Database, study: StoredStudy, fingerprint: str, shape: Shape | None = None
+) -> None:
     """Record what data the study is about, or check that it is the same.
 
+    Args:
+        database: Where the study is.
+        study: Which one.
+        fingerprint: Of the data here.
+        shape: Likewise; None where the objective tells none.
+
     Raises:
-        DataError: The study's other trials saw other data.
+        DataError: The study's other trials saw other data, or its sizes are those of other models.
         StudyNotFoundError: The study was deleted.
     """
+    if shape is not None and study.shape is not None and shape != study.shape:
+        raise DataError(
+            f"The data here is not what this study was created with: {shape.n_ids} token ids and "
+            f"{shape.n_classes} classes here, {study.shape.n_ids} and {study.shape.n_classes} in "
+            f"the study. Restore the file, or start another study with `--set name=...`."
+        )
     with database.transaction() as session:
         known = _agreed(session, study, STATES.c.fingerprint, fingerprint)
     if known != fingerprint:

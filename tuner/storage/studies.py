@@ -1,10 +1,9 @@
 """Studies in a database: create one frozen, find it, change what may change, delete it."""
 
-import json
 import re
 import secrets
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 
 import optuna
 from optuna.storages._rdb import models
@@ -13,12 +12,19 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from tuner.config import NAME_PATTERN, StudyConfig, differences
-from tuner.domain import Scalar, point_key
 from tuner.errors import FrozenStudyError, InputError, StudyNotFoundError, suggestion
-from tuner.storage.configuration import Version, lock_study, newest_version, store_version
+from tuner.feasible import count_points, words_of_none
+from tuner.sizes import Shape
+from tuner.storage.configuration import (
+    Version,
+    lock_study,
+    newest_version,
+    read_shape,
+    store_version,
+)
 from tuner.storage.database import Database
 from tuner.storage.prospects import still_ended_by_gain
-from tuner.storage.schema import CONFIGS, SLOTS, STATES
+from tuner.storage.schema import CONFIGS, SHAPES, SLOTS, STATES
 from tuner.storage.states import let_go_on
 from tuner.storage.trouble import translated
 from tuner.storage.values import Plan, StoredStudy
@@ -45,23 +51,29 @@ class Created:
 
 
 def create_study(
-    database: Database, config: StudyConfig, *, begin_with: Sequence[Plan] = ()
+    database: Database,
+    config: StudyConfig,
+    *,
+    shape: Shape | None = None,
+    begin_with: Sequence[Plan] = (),
 ) -> Created:
     """Store a study with one slot a trial; on an existing one, apply what may change.
 
     Args:
         database: Where to.
         config: The whole study.
+        shape: Of the data; needed by a new study that judges or limits its models' sizes.
         begin_with: Points that a new study tries after its default point, before its sampler's; in
             a finite space whole and different ones. An existing study has had its beginning.
 
     Raises:
         FrozenStudyError: A study of that name is stored and differs in what may not change.
-        InputError: An Optuna study of that name is there that tuner did not make.
+        InputError: An Optuna study of that name is there that tuner did not make, or no point of
+            the space keeps to the limits.
     """
     with translated(database.name), Session(database.engine) as session:
         try:
-            stored = _insert_study(session, config, begin_with)
+            stored = _insert_study(session, config, shape, begin_with)
             session.commit()
         except IntegrityError:  # somebody was first: the name is unique
             session.rollback()
@@ -70,19 +82,32 @@ def create_study(
     return _reconcile(database, config)
 
 
-def _insert_study(session: Session, config: StudyConfig, begin_with: Sequence[Plan]) -> StoredStudy:
-    direction = optuna.study.StudyDirection[config.direction.upper()]
+def _insert_study(
+    session: Session, config: StudyConfig, shape: Shape | None, begin_with: Sequence[Plan]
+) -> StoredStudy:
+    if config.sizes and shape is None:
+        raise ValueError(f"a study with {', '.join(config.sizes)} needs the shape of its data")
+    if count_points(config, shape) == 0:
+        raise InputError(f"constraints: {words_of_none(config)}")
     study = models.StudyModel(
         study_name=config.name,
-        directions=[models.StudyDirectionModel(direction=direction, objective=0)],
+        directions=[
+            models.StudyDirectionModel(
+                direction=optuna.study.StudyDirection[direction.upper()], objective=number
+            )
+            for number, direction in enumerate(config.directions)
+        ],
     )
     session.add(study)
     session.flush()
     study_id = int(study.study_id)
     key = secrets.token_hex(8)
     session.execute(insert(STATES).values(study_id=study_id, key=key))
+    if config.sizes and shape is not None:
+        session.execute(insert(SHAPES).values(study_id=study_id, **asdict(shape)))
     store_version(session, study_id, Version(number=1, config=config), begin_with=begin_with)
-    return StoredStudy(study_id=study_id, key=key, config=config)
+    shape = read_shape(session, study_id)
+    return StoredStudy(study_id=study_id, key=key, config=config, shape=shape)
 
 
 def _reconcile(database: Database, wanted: StudyConfig) -> Created:
@@ -142,6 +167,7 @@ def find_study(database: Database, name: str) -> StoredStudy:
             .limit(1)
         ).one_or_none()
         names = list(session.scalars(select(models.StudyModel.study_name)))
+        shape = read_shape(session, row.study_id) if row is not None else None
     if study is not None and row is None:
         raise StudyNotFoundError(
             f"Study {name!r} is in the database but tuner did not create it. "
@@ -154,7 +180,7 @@ def find_study(database: Database, name: str) -> StoredStudy:
             f"Create it with `tuner run FILE` or `tuner create FILE`."
         )
     config = StudyConfig.from_json(row.config)
-    return StoredStudy(study_id=row.study_id, key=row.key, config=config)
+    return StoredStudy(study_id=row.study_id, key=row.key, config=config, shape=shape)
 
 
 def study_names(database: Database) -> list[str]:
@@ -231,62 +257,3 @@ def delete_study(database: Database, study: StoredStudy) -> None:
             raise StudyNotFoundError(f"Study {study.config.name!r} is gone already.")
         session.execute(update(SLOTS).where(SLOTS.c.study_id == study.study_id).values(token=None))
         session.delete(session.get_one(models.StudyModel, study.study_id))
-
-
-def enqueue(database: Database, study: StoredStudy, point: Mapping[str, Scalar]) -> int:
-    """Plan a point into the next free slot.
-
-    Args:
-        database: Where the study is.
-        study: The study.
-        point: Values of some or all tuned parameters; the sampler adds the rest.
-
-    Returns:
-        The slot.
-
-    Raises:
-        InputError: No slot is free, or the point was taken or planned before.
-    """
-    full = _full_point(study.config, point)
-    free = (
-        select(SLOTS.c.slot)
-        .where(
-            SLOTS.c.study_id == study.study_id,
-            SLOTS.c.state == "free",
-            SLOTS.c.trial_id.is_(None),
-            SLOTS.c.planned.is_(None),
-        )
-        .order_by(SLOTS.c.slot)
-        .limit(1)
-        .with_for_update(skip_locked=True)
-        .scalar_subquery()
-    )
-    statement = (
-        update(SLOTS)
-        .where(SLOTS.c.study_id == study.study_id, SLOTS.c.slot == free)
-        .values(
-            planned=json.dumps(dict(point)),
-            point=point_key(point) if full else None,
-            origin="enqueued",
-        )
-        .returning(SLOTS.c.slot)
-    )
-    with translated(database.name), Session(database.engine) as session:
-        try:
-            slot: int | None = session.execute(statement).scalar_one_or_none()
-            session.commit()
-        except IntegrityError as error:
-            raise InputError(
-                f"The point {dict(point)} is a trial of {study.config.name!r} already, or planned."
-            ) from error
-    if slot is None:
-        raise InputError(
-            f"Study {study.config.name!r} has no free slot for it. "
-            f"Raise budget.trials: `tuner extend {study.config.name} --trials 1`."
-        )
-    return slot
-
-
-def _full_point(config: StudyConfig, point: Mapping[str, Scalar]) -> bool:
-    """Say whether the values make a whole point of a finite space."""
-    return config.space.size() is not None and dict(point) in config.space.points()

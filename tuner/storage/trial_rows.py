@@ -7,7 +7,7 @@ has been proved by the slot's token.
 
 import importlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,7 +20,6 @@ from sqlalchemy.orm import Session
 from tuner.storage.schema import (
     CONSTRAINT,
     PARAMS,
-    REPORTS,
     STUDIES,
     SYSTEM_ATTRIBUTES,
     TRIALS,
@@ -36,7 +35,7 @@ def insert_trial(session: Session, study_id: int, trial: FrozenTrial) -> tuple[i
     Args:
         session: An open transaction.
         study_id: Whose trial it is.
-        trial: Params, distributions, system attributes and start are taken.
+        trial: Params, distributions and attributes are taken.
 
     Returns:
         Its id, and its number in the study.
@@ -67,11 +66,19 @@ def insert_trial(session: Session, study_id: int, trial: FrozenTrial) -> tuple[i
     if params:
         session.execute(insert(PARAMS), params)
     _insert_attributes(session, SYSTEM_ATTRIBUTES, row.trial_id, trial.system_attrs.items())
+    _insert_attributes(session, USER_ATTRIBUTES, row.trial_id, trial.user_attrs.items())
     return row.trial_id, row.number
 
 
-def insert_report(session: Session, trial_id: int, step: int, value: float) -> bool:
+def insert_report(session: Session, table: Table, trial_id: int, step: int, value: float) -> bool:
     """Write one report of a running trial; the same one again changes nothing.
+
+    Args:
+        session: An open transaction.
+        table: Where the study's reports lie.
+        trial_id: Optuna's id of the trial.
+        step: When.
+        value: The metric then.
 
     Returns:
         Whether the trial is running.
@@ -80,11 +87,11 @@ def insert_report(session: Session, trial_id: int, step: int, value: float) -> b
     columns = {
         "trial_id": TRIALS.c.trial_id,
         "step": literal(step),
-        "intermediate_value": literal(stored, REPORTS.c.intermediate_value.type),
-        "intermediate_value_type": literal(kind, REPORTS.c.intermediate_value_type.type),
+        "intermediate_value": literal(stored, table.c.intermediate_value.type),
+        "intermediate_value_type": literal(kind, table.c.intermediate_value_type.type),
     }
     is_running = TRIALS.c.trial_id == trial_id, TRIALS.c.state == TrialState.RUNNING
-    statement = insert_or_else(session, REPORTS).from_select(
+    statement = insert_or_else(session, table).from_select(
         list(columns), select(*columns.values()).where(*is_running).with_for_update()
     )
     updated = statement.on_conflict_do_update(
@@ -94,12 +101,18 @@ def insert_report(session: Session, trial_id: int, step: int, value: float) -> b
             for name in ("intermediate_value", "intermediate_value_type")
         },
     )
-    written = session.execute(updated.returning(REPORTS.c.trial_id)).one_or_none()
+    written = session.execute(updated.returning(table.c.trial_id)).one_or_none()
     return written is not None
 
 
-def end_trial(session: Session, trial_id: int, ending: Ending) -> bool:
-    """End a running trial: state, time, value, attributes, constraints.
+def end_trial(session: Session, trial_id: int, ending: Ending, values: Sequence[float]) -> bool:
+    """End a running trial: state, time, values, attributes, constraints.
+
+    Args:
+        session: An open transaction.
+        trial_id: Optuna's id of the trial.
+        ending: How it ends.
+        values: Of its objectives, as far as they are known.
 
     Returns:
         Whether the trial was running.
@@ -115,11 +128,14 @@ def end_trial(session: Session, trial_id: int, ending: Ending) -> bool:
     _insert_attributes(session, USER_ATTRIBUTES, trial_id, ending.attributes.items())
     violations = [(f"{CONSTRAINT}{key}", value) for key, value in ending.constraints.items()]
     _insert_attributes(session, SYSTEM_ATTRIBUTES, trial_id, violations)
-    if ending.value is not None:
-        stored, kind = models.TrialValueModel.value_to_stored_repr(ending.value)
-        session.execute(
-            insert(VALUES).values(trial_id=trial_id, objective=0, value=stored, value_type=kind)
+    rows = []
+    for number, value in enumerate(values):
+        stored, kind = models.TrialValueModel.value_to_stored_repr(value)
+        rows.append(
+            {"trial_id": trial_id, "objective": number, "value": stored, "value_type": kind}
         )
+    if rows:
+        session.execute(insert(VALUES), rows)
     return True
 
 

@@ -26,9 +26,11 @@ from tuner.storage.roles import (
     hand_over,
 )
 from tuner.storage.schema import (
+    EVALUATIONS,
     METADATA,
     REFUSALS,
     SCHEMA_VERSION,
+    SHAPES,
     SLOTS,
     STUDIES,
     VERSION,
@@ -43,11 +45,18 @@ def _nothing(_connection: Connection) -> None:
     """Views alone are new: they are made again after every upgrade."""
 
 
+def _tables_of_objectives(connection: Connection) -> None:
+    for table in (SHAPES, EVALUATIONS):
+        # The type of a column is there: it is Optuna's.
+        table.create(connection, checkfirst=True)
+
+
 #: From each version to the one after it. A table that is made here stays as that version had it,
 #: whatever later ones add to it.
 STEPS: dict[int, Callable[[Connection], None]] = {
     2: _nothing,
     3: REFUSALS.create,
+    4: _tables_of_objectives,
 }
 
 

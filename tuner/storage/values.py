@@ -1,6 +1,6 @@
 """What passes through the doors of the storage, as frozen values."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,6 +8,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from tuner.config import StudyConfig
 from tuner.domain import Scalar
+from tuner.sizes import Shape
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +21,8 @@ class StoredStudy:
     key: str
     #: What every worker obeys.
     config: StudyConfig
+    #: What the data decides of its models; None for a study that asks for no size.
+    shape: Shape | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,12 +107,14 @@ class Ending:
 
     #: COMPLETE, PRUNED or FAIL.
     state: TrialState
-    #: The objective; None where there is none.
+    #: The objective, of several the first; None where there is none.
     value: float | None
     #: Facts about the trial, JSON types.
     attributes: Mapping[str, Any]
     #: Optuna's constraints: above 0 is violated.
     constraints: Mapping[str, float]
+    #: Further objectives; empty where all of them are sizes, which the slot's params tell.
+    further: Sequence[float] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

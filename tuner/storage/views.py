@@ -18,6 +18,7 @@ upgrade``, drop the views; the next ``tuner create`` makes them again.
 from sqlalchemy import Connection, inspect, text
 
 from tuner.storage.dialects import DIALECTS, Dialect
+from tuner.storage.view_pieces import REPORT_TABLES, STATE, feasible, kind, objective_name
 
 #: Seconds between a worker's sign of life and the end of the lease that it gets by it.
 LEASE_SECONDS = 60.0
@@ -40,40 +41,11 @@ def queries(dialect: Dialect) -> dict[str, str]:
     return {
         "tuner_studies": _studies(dialect),
         "tuner_trials": _trials(dialect),
-        "tuner_values": _values(),
+        "tuner_values": _values(dialect),
         "tuner_params": _params(dialect),
         "tuner_reports": _reports(),
         "tuner_workers": _workers(dialect),
     }
-
-
-#: A trial's state as people know it: Optuna does not know whether anybody is at it.
-_STATE = """CASE
-        WHEN t.state = 'WAITING' OR (t.state = 'RUNNING' AND k.state = 'free') THEN 'waiting'
-        WHEN t.state = 'FAIL' THEN 'failed'
-        ELSE lower(CAST(t.state AS text))
-    END"""
-
-#: Whether a trial violates no constraint. CASE, because only these attributes are numbers for
-#: sure; SQLite reads a number out of Infinity as 0.
-_FEASIBLE = """NOT EXISTS (
-        SELECT 1 FROM trial_system_attributes a
-        WHERE a.trial_id = t.trial_id AND CASE
-            WHEN substr(a.key, 1, 12) <> 'constraints:' THEN FALSE
-            WHEN a.value_json = 'Infinity' THEN TRUE
-            ELSE CAST(a.value_json AS double precision) > 0
-        END
-    )"""
-
-
-def _kind(column: str) -> str:
-    """Say which kind of number Optuna stored."""
-    return f"""CASE CAST({column} AS text)
-        WHEN 'FINITE' THEN 'finite'
-        WHEN 'INF_POS' THEN '+inf'
-        WHEN 'INF_NEG' THEN '-inf'
-        WHEN 'NAN' THEN 'nan'
-    END"""
 
 
 def _studies(dialect: Dialect) -> str:
@@ -85,10 +57,14 @@ def _studies(dialect: Dialect) -> str:
     return f"""
 SELECT
     c.study,
-    (   SELECT {dialect.member("v.config", "metric")} FROM tuner_configs v
-        WHERE v.study_id = c.study_id ORDER BY v.version DESC LIMIT 1
+    -- of several objectives all, as in "val_accuracy, bytes" ...
+    (   SELECT {dialect.joined("o.name")} FROM (
+            SELECT {objective_name(dialect)} AS name
+            FROM study_directions d JOIN tuner_configs v ON v.study_id = d.study_id
+            WHERE d.study_id = c.study_id AND v.version = 1 ORDER BY d.objective
+        ) o
     ) AS metric,
-    -- of several objectives all, as in "maximize, minimize"
+    -- ... and "maximize, minimize"
     (   SELECT {dialect.joined("lower(CAST(o.direction AS text))")} FROM (
             SELECT d.direction FROM study_directions d
             WHERE d.study_id = c.study_id ORDER BY d.objective
@@ -120,7 +96,7 @@ FROM (
     FROM (
         SELECT
             s.study_id, s.study_name AS study,
-            CASE WHEN g.study_id IS NULL OR k.slot IS NOT NULL THEN {_STATE} END AS state
+            CASE WHEN g.study_id IS NULL OR k.slot IS NOT NULL THEN {STATE} END AS state
         FROM studies s
         LEFT JOIN tuner_states g ON g.study_id = s.study_id
         LEFT JOIN trials t ON t.study_id = s.study_id
@@ -135,7 +111,7 @@ LEFT JOIN trials b ON b.trial_id = (
     JOIN trial_values v ON v.trial_id = t.trial_id AND v.objective = 0
     JOIN study_directions d ON d.study_id = t.study_id AND d.objective = 0
     WHERE t.study_id = c.study_id AND t.state = 'COMPLETE' AND v.value_type = 'FINITE'
-        AND {_FEASIBLE}
+        AND {feasible(dialect)}
         AND NOT EXISTS (
             SELECT 1 FROM study_directions m WHERE m.study_id = c.study_id AND m.objective > 0
         )
@@ -151,9 +127,13 @@ def _trials(dialect: Dialect) -> str:
 
     def last(column: str) -> str:
         # By itself, so that only who asks for it pays for it.
+        names = "step, intermediate_value, intermediate_value_type"
+        both = " UNION ALL ".join(
+            f"SELECT {names} FROM {table} r WHERE r.trial_id = t.trial_id"
+            for table in REPORT_TABLES
+        )
         return f"""(
-        SELECT {column} FROM trial_intermediate_values r
-        WHERE r.trial_id = t.trial_id ORDER BY r.step DESC LIMIT 1
+        SELECT {column} FROM ({both}) r ORDER BY r.step DESC LIMIT 1
     )"""
 
     return f"""
@@ -162,18 +142,18 @@ SELECT
     -- its place in the budget; NULL for one made by other means, or that was superseded
     k.slot,
     -- running, waiting (open, and nobody is at it), complete, pruned, failed
-    {_STATE} AS state,
+    {STATE} AS state,
     -- the objective, of several the first; of a pruned trial its last report
-    v.value, {_kind("v.value_type")} AS value_kind,
+    v.value, {kind("v.value_type")} AS value_kind,
     -- violates no constraint
-    {_FEASIBLE} AS feasible,
+    {feasible(dialect)} AS feasible,
     -- failed, and its slot was given to another trial
     EXISTS (
         SELECT 1 FROM trial_user_attributes a
         WHERE a.trial_id = t.trial_id AND a.key = 'superseded'
     ) AS superseded,
     {last("r.step")} AS last_step, {last("r.intermediate_value")} AS last_value,
-    {last(_kind("r.intermediate_value_type"))} AS last_value_kind,
+    {last(kind("r.intermediate_value_type"))} AS last_value_kind,
     t.datetime_start AS started_utc, t.datetime_complete AS ended_utc,
     -- from the one to the other; NULL until it has ended
     {dialect.seconds_between("t.datetime_start", "t.datetime_complete")} AS seconds,
@@ -186,15 +166,19 @@ LEFT JOIN trial_values v ON v.trial_id = t.trial_id AND v.objective = 0
 """
 
 
-def _values() -> str:
-    """One row a trial and objective."""
+def _values(dialect: Dialect) -> str:
+    """One row a trial and objective; of one that was pruned what is known without training it."""
     return f"""
 SELECT
     s.study_name AS study, t.number AS trial,
     -- from 0
     v.objective,
+    -- such as val_accuracy or bytes; NULL in studies of plain Optuna
+    (   SELECT {objective_name(dialect)} FROM tuner_configs v
+        WHERE v.study_id = s.study_id AND v.version = 1
+    ) AS metric,
     lower(CAST(d.direction AS text)) AS direction,
-    v.value, {_kind("v.value_type")} AS value_kind
+    v.value, {kind("v.value_type")} AS value_kind
 FROM studies s
 JOIN trials t ON t.study_id = s.study_id
 JOIN trial_values v ON v.trial_id = t.trial_id
@@ -260,14 +244,17 @@ FROM (
 
 def _reports() -> str:
     """One row a report; a step is a quarter of an epoch, in studies of tuner's."""
-    return f"""
+    return "UNION ALL".join(
+        f"""
 SELECT
     s.study_name AS study, t.number AS trial,
-    r.step, r.intermediate_value AS value, {_kind("r.intermediate_value_type")} AS value_kind
+    r.step, r.intermediate_value AS value, {kind("r.intermediate_value_type")} AS value_kind
 FROM studies s
 JOIN trials t ON t.study_id = s.study_id
-JOIN trial_intermediate_values r ON r.trial_id = t.trial_id
+JOIN {table} r ON r.trial_id = t.trial_id
 """
+        for table in REPORT_TABLES
+    )
 
 
 def _workers(dialect: Dialect) -> str:

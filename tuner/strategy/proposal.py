@@ -1,6 +1,7 @@
 """One trial's point: proposed by the study's sampler, without a write to the database."""
 
 import copy
+import logging
 import random
 from collections.abc import Callable, Collection, Container, Mapping
 from dataclasses import dataclass
@@ -18,9 +19,18 @@ from tuner.domain import Point, Scalar, matches, point_key
 from tuner.errors import InputError
 from tuner.metrics import Direction
 from tuner.params import GRUParams
+from tuner.sizes import SIZES, Limits, Shape
 from tuner.space import Space
+from tuner.strategy.chance import Dice
 from tuner.strategy.ranking import telling
 from tuner.strategy.samplers import make_sampler
+
+log = logging.getLogger(__name__)
+
+#: Points that the study's sampler draws before others are looked for.
+N_DRAWS = 10
+#: Points that are drawn by chance, where all of the sampler's were beyond the limits.
+N_CHANCES = 3_000
 
 #: Gives the trials of a study, as objects that are not changed.
 ReadTrials: TypeAlias = Callable[[], list[FrozenTrial]]
@@ -34,6 +44,8 @@ class Search:
     name: str
     #: Which way is better.
     direction: Direction
+    #: Likewise for further objectives.
+    further_directions: tuple[Direction, ...] = ()
     #: Where points come from.
     space: Space
     #: Who proposes them.
@@ -42,13 +54,22 @@ class Search:
     n_trials: int
     #: Decides, with a trial's slot, all random draws.
     seed: int
+    #: What the models may be at most; None for no limits.
+    limits: Limits | None = None
 
     @classmethod
-    def of(cls, config: StudyConfig) -> Self:
-        """Take it from a study's configuration."""
+    def of(cls, config: StudyConfig, shape: Shape | None = None) -> Self:
+        """Take it from a study's configuration.
+
+        Args:
+            config: The study.
+            shape: Of the data; None for a study without limits.
+        """
         return cls(
             name=config.name,
             direction=config.direction,
+            further_directions=config.directions[1:],
+            limits=config.limits(shape) if shape is not None and config.constraints else None,
             space=config.space,
             sampler=config.sampler.name,
             n_trials=config.n_slots,
@@ -67,7 +88,8 @@ class _Sketch:
 
     def __init__(self, history: ReadTrials, search: Search, planned: Mapping[str, Scalar]) -> None:
         self._history = history
-        self._directions = [StudyDirection[search.direction.upper()]]
+        directions = search.direction, *search.further_directions
+        self._directions = [StudyDirection[direction.upper()] for direction in directions]
         self._is_tpe = search.sampler == "tpe"
         self._trials: list[FrozenTrial] | None = None
         attributes = {"fixed_params": dict(planned)} if planned else {}
@@ -114,15 +136,31 @@ def propose(
     slot: int,
     planned: Mapping[str, Scalar],
     taken: Collection[str],
+    shape: Shape | None = None,
 ) -> tuple[FrozenTrial, GRUParams]:
     """Propose the hyperparameters of one trial; see `propose_point`.
 
+    Args:
+        history: Gives the trials so far.
+        config: The study.
+        slot: The trial's slot.
+        planned: Values decided in advance.
+        taken: Points of a finite space that are not to be proposed.
+        shape: Of the data; None for a study without limits.
+
     Returns:
-        A running trial to be stored, and its whole set of hyperparameters.
+        A running trial to be stored, with what is known of its model's size, and its whole set of
+        hyperparameters.
     """
-    search = Search.of(config)
+    search = Search.of(config, shape)
     trial, point = propose_point(history, search, slot=slot, planned=planned, taken=taken)
-    return trial, config.space.complete(point)
+    params = config.space.complete(point)
+    if shape is not None:
+        for name in config.sizes:
+            trial.set_user_attr(name, SIZES[name](params, shape))
+        for name, excess in config.limits(shape).excess(params).items():
+            trial.set_constraint(name, excess)
+    return trial, params
 
 
 def propose_point(
@@ -135,6 +173,8 @@ def propose_point(
 ) -> tuple[FrozenTrial, Point]:
     """Propose the point of one trial, without a write to the database.
 
+    A point beyond the limits is no trial, whoever drew or planned it: another one is looked for.
+
     Args:
         history: Gives the trials so far; asked once, by samplers that learn.
         search: Of the study.
@@ -146,17 +186,25 @@ def propose_point(
         A running trial to be stored, and its point with the fixed values.
 
     Raises:
-        InputError: Every point that fits the planned values is taken.
+        InputError: Every point that fits the planned values is taken, or no point keeps to the
+            limits, as far as one can see.
     """
-    for attempt in range(10):
+    for attempt in range(N_DRAWS):
         trial, point = _sample(history, search, f"{slot}/{attempt}", planned)
-        if point_key(trial.params) not in taken:
+        if point_key(trial.params) not in taken and _is_allowed(search, point):
             return trial, point
+    if search.limits is not None and search.space.size() is None:
+        return _by_chance(history, search, search.limits, slot=slot, planned=planned)
     left = [
         point
         for point in search.space.points()
-        if point_key(point) not in taken and matches(point, planned)
+        if point_key(point) not in taken
+        and matches(point, planned)
+        and _is_allowed(search, search.space.filled(point))
     ]
+    if not left and planned and search.limits is not None:
+        log.warning("%s", _plan_left_out(slot, planned))
+        return propose_point(history, search, slot=slot, planned={}, taken=taken)
     if not left:
         fitting = f"every point with {_words(planned)}" if planned else "every point of the space"
         raise InputError(
@@ -165,6 +213,44 @@ def propose_point(
         )
     chosen = random.Random(f"{search.seed}/{slot}").choice(left)  # noqa: S311 - no secret
     return _sample(history, search, str(slot), chosen)
+
+
+def _is_allowed(search: Search, point: Point) -> bool:
+    return search.limits is None or search.limits.allow(search.space.complete(point))
+
+
+def _by_chance(
+    history: ReadTrials,
+    search: Search,
+    limits: Limits,
+    *,
+    slot: int,
+    planned: Mapping[str, Scalar],
+) -> tuple[FrozenTrial, Point]:
+    """Look for a point within the limits where the sampler finds none, of a space without end."""
+    nearest: tuple[float, str] | None = None
+    for attempt in range(N_CHANCES):
+        point = search.space.draw(Dice(f"{search.seed}/{slot}/chance/{attempt}", planned))
+        params = search.space.complete(point)
+        if limits.allow(params):
+            return _sample(history, search, str(slot), search.space.tuned(point))
+        far = max(limits.excess(params).values()), limits.describe(params)
+        nearest = min(nearest or far, far)
+    if planned:
+        log.warning("%s", _plan_left_out(slot, planned))
+        return propose_point(history, search, slot=slot, planned={}, taken=())
+    raise InputError(
+        f"Slot {slot}: none of {N_DRAWS + N_CHANCES:,} points keeps to the study's limits; the "
+        f"nearest one has {nearest[1] if nearest else 'none'}. Start another study with higher "
+        f"limits, or with a space of smaller models."
+    )
+
+
+def _plan_left_out(slot: int, planned: Mapping[str, Scalar]) -> str:
+    return (
+        f"slot {slot}: no point with {_words(planned)} keeps to the study's limits; another one "
+        f"is proposed"
+    )
 
 
 def _words(values: Mapping[str, Scalar]) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from tuner.sizes import Shape
 from tuner.worker.messages import Prepare
 
 
@@ -12,14 +13,16 @@ from tuner.worker.messages import Prepare
 class Equipment:
     """An objective that is ready to be called, and what is known of it."""
 
-    #: From a trial to its value.
-    objective: Callable[[Any], float]
+    #: From a trial to its value, or to that of each objective; what is left out are sizes.
+    objective: Callable[[Any], float | tuple[float, ...]]
     #: Identity of the data and its preparation; empty where there is none.
     fingerprint: str = ""
     #: What trains: ``cpu`` or a GPU's name.
     device: str = "cpu"
     #: Things a person should know about the data.
     notes: tuple[str, ...] = ()
+    #: What the data decides of models' sizes; None where there is none.
+    shape: Shape | None = None
 
 
 class Control:

@@ -36,7 +36,7 @@ def gru_objective(prepare: Prepare, control: Control) -> Equipment:
     )
     same = {"device": device, "threads": str(prepare.threads), "code": versions()["tuner"]}
 
-    def train(trial: RemoteTrial) -> float:
+    def train(trial: RemoteTrial) -> float | tuple[float, ...]:
         order, checkpoints = trial.order, None
         if order.checkpoints is not None:
             checkpoints = Checkpoints(
@@ -64,6 +64,7 @@ def gru_objective(prepare: Prepare, control: Control) -> Equipment:
         fingerprint=objective.fingerprint,
         device=device,
         notes=objective.data.notes,
+        shape=objective.shape,
     )
 
 

@@ -1,11 +1,12 @@
 """What worker and trainer say to each other: frozen values, as lines of JSON on their own pipe."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import IO, Any, TypeAlias, get_args
 
 from tuner.domain import Scalar
+from tuner.sizes import Shape
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +64,17 @@ class Ready:
     device: str
     #: Things a person should know about the data.
     notes: tuple[str, ...]
+    #: Token ids that models are built for; None where the objective tells none.
+    n_ids: int | None = None
+    #: Classes, likewise.
+    n_classes: int | None = None
+
+    @property
+    def shape(self) -> Shape | None:
+        """What the data decides of models' sizes; None where the objective does not tell."""
+        if self.n_ids is None or self.n_classes is None:
+            return None
+        return Shape(n_ids=self.n_ids, n_classes=self.n_classes)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,10 +133,12 @@ class Finished:
 
     #: Which trial.
     token: int
-    #: The objective; None where it was stopped.
+    #: The objective, of several the first; None where it was stopped.
     value: float | None
     #: Facts about the trial.
     attributes: Mapping[str, Any]
+    #: Further objectives; those that are left out are sizes.
+    further: Sequence[float] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

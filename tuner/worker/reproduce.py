@@ -58,6 +58,8 @@ class Reproduction:
     steps: tuple[Step, ...]
     #: The objective; None where there is none, or the trial was pruned.
     value: float | None
+    #: Further objectives by name; empty where there are none, or no value.
+    further: Mapping[str, float]
     #: Why there is no value now, in a few words; empty where there is, or should be none.
     failure: str
     #: How it failed then, likewise.
@@ -76,6 +78,7 @@ class Reproduction:
         return (
             all(step.is_equal for step in self.steps)
             and _same(self.value_then, self.value)
+            and all(_same(self.trial.row.further[name], v) for name, v in self.further.items())
             and self.failure == self.failure_then
         )
 
@@ -84,6 +87,7 @@ class Reproduction:
 class _Outcome:
     value: float | None
     failure: str
+    further: Sequence[float] = ()
 
 
 def reproduce(
@@ -137,6 +141,7 @@ def reproduce(
             for step in sorted(trial.reports.keys() | reports.keys())
         ),
         value=outcome.value,
+        further=dict(zip(study.config.objectives[1:], outcome.further, strict=False)),
         failure=outcome.failure,
         failure_then=_failure_then(trial),
         differences=_differences(trial, ready, known_fingerprint(database, study)),
@@ -210,8 +215,8 @@ def _train(
                     log.info("epoch %g: %.6f", step / STEPS_PER_EPOCH, value)
                     if step == ends_with:
                         return _Outcome(value=None, failure="")
-                case Finished(value=value):
-                    return _Outcome(value=value, failure="")
+                case Finished(value=value, further=further):
+                    return _Outcome(value=value, failure="", further=further)
                 case Failed(reason=reason, infeasible=infeasible, failed_at=failed_at):
                     return _Outcome(value=None, failure=reason if infeasible else failed_at)
     except TrainerDiedError as error:

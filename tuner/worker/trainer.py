@@ -91,6 +91,8 @@ class Trainer:
                 fingerprint=equipment.fingerprint,
                 device=equipment.device,
                 notes=equipment.notes,
+                n_ids=equipment.shape.n_ids if equipment.shape else None,
+                n_classes=equipment.shape.n_classes if equipment.shape else None,
             )
         )
         while True:
@@ -98,16 +100,20 @@ class Trainer:
             if isinstance(order, Train):
                 self._send(self._train(equipment.objective, order))
 
-    def _train(self, objective: Callable[[Any], float], order: Train) -> Message:
+    def _train(
+        self, objective: Callable[[Any], float | tuple[float, ...]], order: Train
+    ) -> Message:
         with self.lock:
             self.token = order.token
             self.control.stop.clear()
             self.control.keep.clear()
         trial = RemoteTrial(order, self._send, self.control.stop)
+        value: float | None
         try:
-            value: float | None = objective(trial)
+            told = objective(trial)
+            value, *further = told if isinstance(told, tuple) else (told,)
         except optuna.TrialPruned:
-            value = None
+            value, further = None, []
         except TrialFailedError as error:
             return Failed(
                 token=order.token,
@@ -130,7 +136,7 @@ class Trainer:
             )
         if self.control.stop.is_set():
             value = None
-        elif value is not None and math.isnan(value):
+        elif value is not None and any(map(math.isnan, (value, *further))):
             return Failed(
                 token=order.token,
                 reason="nan",
@@ -139,7 +145,9 @@ class Trainer:
                 failed_at="the objective's value is not a number",
                 attributes=trial.attributes,
             )
-        return Finished(token=order.token, value=value, attributes=trial.attributes)
+        return Finished(
+            token=order.token, value=value, attributes=trial.attributes, further=further
+        )
 
     def _send(self, message: Message) -> None:
         write_message(self.writing, message)

@@ -1,7 +1,7 @@
 """How a trial ends in the database, by itself or before its time; or its slot is free again."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from optuna.trial import TrialState
@@ -62,6 +62,7 @@ class TrialEnd:
         value: float | None,
         attributes: Mapping[str, Any],
         constraints: Mapping[str, float] | None = None,
+        further: Sequence[float] = (),
     ) -> None:
         """Store the end, and the slot as done.
 
@@ -70,6 +71,7 @@ class TrialEnd:
             value: Its value, or the last one that it reported.
             attributes: What is known besides.
             constraints: What it violated, and by how much.
+            further: Further objectives, where they are not sizes alone.
 
         Raises:
             LostSlotError: Another worker has the slot.
@@ -80,6 +82,7 @@ class TrialEnd:
             value=value,
             attributes={**self._facts(), **attributes},
             constraints=constraints or {},
+            further=further,
         )
         self._outage.bridge(lambda: self._slots.close(self._claim, ending))
         self.is_closed = True

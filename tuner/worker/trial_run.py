@@ -232,9 +232,9 @@ class TrialRun:
         facts = dict(message.attributes)
         self._peak_memory_mb = facts.pop("peak_memory_mb", self._peak_memory_mb)
         match message:
-            case Finished(value=value) if value is not None:
+            case Finished(value=value, further=further) if value is not None:
                 log.info("trial %s: %s %.4f", self._claim.number, self._config.metric, value)
-                self._end.close(TrialState.COMPLETE, value, facts)
+                self._end.close(TrialState.COMPLETE, value, facts, further=further)
             case Finished():
                 facts["reason"] = "pruned: the objective ended the trial by itself"
                 self._end.close(TrialState.PRUNED, None, facts)

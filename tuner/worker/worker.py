@@ -253,6 +253,7 @@ class Worker:
             slot=claim.slot,
             planned=claim.planned,
             taken=taken,
+            shape=self.study.shape,
         )
         return Proposal(trial=trial, params=params.model_dump(), unique=finite)
 
@@ -274,7 +275,8 @@ class Worker:
         for note in ready.notes:
             log.warning("%s", note)
         if ready.fingerprint:
-            self._outage.bridge(lambda: agree_on_data(self.database, self.study, ready.fingerprint))
+            facts = ready.fingerprint, ready.shape
+            self._outage.bridge(lambda: agree_on_data(self.database, self.study, *facts))
         self._device = ready.device
         if self._turn is not None:
             self._turn.begins()
