@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -222,7 +223,7 @@ def test_ours_is_followed_through_the_views_of_its_database(job: Job, tmp_path: 
 def measured(
     name: str,
     seed: int,
-    evaluations: list[tuple[float, float]],
+    evaluations: Sequence[tuple[float, float]],
     *,
     pruned: int = 0,
     test_accuracy: float | None = None,

@@ -18,8 +18,8 @@ this is called again with the same reviews, words and minutes; a contestant that
 and tried again by the next call.
 
 Needs the extra `peers` (`pip install -e ".[peers]"`). Run it from the repository's root on a
-machine that does nothing else; the defaults take some seven hours on two cores, one table and
-one seed some seventy minutes::
+machine that does nothing else; the defaults take some six hours on two cores, one table and
+one seed an hour::
 
     python -m tests.benchmarks.peers reviews.jsonl.gz --test test.jsonl.gz
     python -m tests.benchmarks.peers reviews.jsonl.gz --tables 1 --contestants optuna tuner
