@@ -197,11 +197,16 @@ class StudyConfig(Goals):
         return self
 
     @model_validator(mode="after")
-    def _gain_is_of_one_metric(self) -> Self:
+    def _all_know_several_objectives(self) -> Self:
         if self.metrics is not None and self.budget.min_gain is not None:
             raise ValueError(
                 f"budget.min_gain: with several objectives ({', '.join(self.metrics)}) a study "
                 f"gains also where its metric does not. Leave min_gain out."
+            )
+        if self.metrics is not None and self.sampler.name == "cmaes":
+            raise ValueError(
+                "sampler.name: cmaes knows one objective. Choose another sampler, such as tpe or "
+                "nsga2, or one metric, with constraints for the rest."
             )
         return self
 

@@ -61,13 +61,17 @@ def test_every_command_is_in_the_readme() -> None:
 
 
 def test_the_study_file_in_it_loads(tmp_path: Path) -> None:
-    (text,) = blocks("toml")
+    text, goals = map(tomllib.loads, blocks("toml"))
+    text |= {"name": "readme", "folder": str(tmp_path)}
 
-    config = StudyConfig.model_validate(
-        tomllib.loads(text) | {"name": "readme", "folder": str(tmp_path)}
-    )
+    config = StudyConfig.model_validate(text)
+    small = StudyConfig.model_validate(text | goals)
 
     assert config.budget.trials == 60
+    assert (small.objectives, small.constraints) == (
+        ("val_accuracy", "bytes"),
+        {"bytes": 2_000_000},
+    )
 
 
 def test_the_notebook_example_runs() -> None:

@@ -38,7 +38,7 @@ def read_for_each_word(model: keras.Model) -> int:
 
 
 @pytest.mark.parametrize(
-    ("params", "n_classes"), zip([*VARIED, *ODD], itertools.cycle((2, 5)), strict=False)
+    ("params", "n_classes"), list(zip([*VARIED, *ODD], itertools.cycle((2, 5)), strict=False))
 )
 def test_sizes_are_what_keras_counts(params: GRUParams, n_classes: int) -> None:
     model = build_model(params, vocabulary=30, n_classes=n_classes, seed=0)

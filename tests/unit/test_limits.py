@@ -3,6 +3,7 @@
 import logging
 
 import pytest
+from optuna.trial import FrozenTrial, TrialState
 
 from tests.conftest import StudyMaker
 from tuner.config import StudyConfig
@@ -128,3 +129,31 @@ def test_several_objectives_have_a_direction_each_and_one_alone_is_a_metric(
     assert several.directions == ("maximize", "minimize", "minimize")
     assert StudyConfig.from_json(several.to_json()) == several
     assert alone == toy()
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "nsga2", "random"])
+def test_samplers_propose_after_complete_pruned_and_infeasible_trials_of_several_objectives(
+    toy: StudyMaker, sampler: str
+) -> None:
+    goals = 'metrics=["val_accuracy","bytes"]', "constraints.bytes=1_000_000"
+    config = toy(*WIDE, *goals, f"sampler.name={sampler}", "budget.trials=40")
+    trials: list[FrozenTrial] = []
+    for slot in range(30):
+        trial, params = propose(
+            lambda: trials, config, slot=slot, planned={}, taken=(), shape=SHAPE
+        )
+        trial.number = trial._trial_id = slot
+        is_pruned = slot % 3 or slot % 5 == 1
+        trial.state = TrialState.PRUNED if is_pruned else TrialState.COMPLETE
+        trial.values = [1 - params.dropout, float(trial.user_attrs["bytes"])]
+        if slot % 5 == 1:
+            trial.values = None  # it diverged before it reported
+            trial.set_constraint("diverged", 1.0)
+        trials.append(trial)
+
+    assert len({tuple(trial.params.items()) for trial in trials}) > 20
+
+
+def test_cmaes_is_refused_with_several_objectives(toy: StudyMaker) -> None:
+    with pytest.raises(ConfigError, match="cmaes knows one objective"):
+        toy('metrics=["val_accuracy","bytes"]', "sampler.name=cmaes", "sampler.allow_pickle=true")
