@@ -4,7 +4,8 @@ As https://keras.io/keras_tuner/getting_started/ has it: a `HyperModel` with `bu
 for the batch size ("Tune model training"). Defaults throughout, but for two numbers that say how
 much there is to do: no end of trials ("max_trials") and of rounds ("hyperband_iterations": "as high
 a value as is within your resource budget", https://keras.io/keras_tuner/api/tuners/hyperband/), for
-time ends the search. `max_epochs` is everybody's number of epochs.
+time ends the search. `max_epochs` is everybody's number of epochs. A round of Hyperband counts as a
+trial, as KerasTuner counts.
 
 With `tuner`'s training code, `Tuner.run_trial` is overridden, as "Tune anything" in the same guide
 has it, and Hyperband's later rounds go on where the earlier ones stopped, optimizer included.
@@ -87,7 +88,7 @@ def search_as_users_do(kind: str, job: Job) -> None:
             journal.ended(number, "complete")
             return history
 
-    choose(kind, job, hypermodel=Model()).search(epochs=EPOCHS, verbose=1)
+    choose(kind, job, hypermodel=Model()).search(epochs=EPOCHS, verbose=0)
 
 
 def search_with_our_training(kind: str, job: Job) -> None:

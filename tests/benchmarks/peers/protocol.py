@@ -125,7 +125,7 @@ class Journal:
                 seconds=self._now(),
                 trial=str(trial),
                 epoch=epoch,
-                value=float(value),
+                value=round(float(value), 6),  # Keras's is a float32
                 params=params,
             )
         )

@@ -68,7 +68,6 @@ class StockTraining:
             self.y_train,
             batch_size=params["batch_size"],
             validation_data=(self.x_validation, self.y_validation),
-            verbose=0,
             **options,
         )
 
@@ -76,7 +75,8 @@ class StockTraining:
         self, params: Params, *, epochs: int, callbacks: Sequence[keras.callbacks.Callback]
     ) -> float:
         """Build and train a network, and give the validation accuracy of its best epoch."""
-        history = self.fit(self.build(params), params, epochs=epochs, callbacks=callbacks)
+        model = self.build(params)
+        history = self.fit(model, params, epochs=epochs, callbacks=callbacks, verbose=0)
         return float(max(history.history["val_accuracy"]))
 
     def test(self, params: Params, *, epochs: int) -> float:
@@ -86,7 +86,7 @@ class StockTraining:
         keep_best = keras.callbacks.EarlyStopping(
             "val_accuracy", mode="max", patience=epochs, restore_best_weights=True
         )
-        self.fit(model, params, epochs=epochs, callbacks=[keep_best])
+        self.fit(model, params, epochs=epochs, callbacks=[keep_best], verbose=0)
         texts, labels = self._read("test")
         _, accuracy = model.evaluate(self._pad(texts), labels, verbose=0)
         return float(accuracy)
