@@ -12,9 +12,9 @@ from pathlib import Path
 from urllib.parse import unquote, urljoin, urlsplit
 
 from tuner.config import StudyConfig
-from tuner.data.files import SUFFIXES
 from tuner.data.imdb import WORDS_FILE
 from tuner.data.opened import AwayError, NotThereError, OpenedFile, open_url
+from tuner.data.rows import SUFFIXES
 from tuner.errors import DataError
 from tuner.host import cache_folder
 from tuner.urls import is_url

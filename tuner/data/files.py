@@ -1,29 +1,16 @@
 """Read labelled texts from a file (.csv, .tsv, .jsonl, .parquet) or from a folder per class."""
 
-import contextlib
-import csv
-import gzip
-import json
 import math
 import re
-import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
 
 from tuner.config import DataConfig
-from tuner.errors import DataError, suggestion
-
-#: How names of readable files end.
-SUFFIXES = (".csv", ".tsv", ".jsonl", ".csv.gz", ".tsv.gz", ".jsonl.gz", ".parquet")
-#: csv refuses longer fields than a limit of its own, which is too low for long documents.
-MAX_FIELD_CHARACTERS = 2**30
+from tuner.data.rows import SUFFIXES, Row, lines, read_rows
+from tuner.errors import DataError
 
 _WHOLE_NUMBER = re.compile(r"(-?\d+)\.0+")
-
-#: A cell's value by column, and where it stands, for messages.
-_Row = tuple[str, Mapping[str, object]]
 
 
 @dataclass(kw_only=True)
@@ -54,35 +41,28 @@ def read_examples(path: Path, config: DataConfig) -> Examples:
     """
     if path.is_dir():
         return _read_folder(path, config)
-    name = path.name.lower()
-    if name.endswith(".parquet"):
-        rows = _parquet_rows(path, config)
-    elif name.endswith((".csv", ".csv.gz")):
-        rows = _csv_rows(path, config, delimiter=",")
-    elif name.endswith((".tsv", ".tsv.gz")):
-        rows = _csv_rows(path, config, delimiter="\t")
-    elif name.endswith((".jsonl", ".jsonl.gz")):
-        rows = _json_rows(path, config)
-    elif name.endswith(".npz"):
+    if path.name.lower().endswith(".npz"):
         raise DataError(
             f'{path}: an .npz file is read with source = "imdb" and path = {str(path)!r} in '
             f"[data]. Received it as data.source."
         )
-    else:
+    if not path.name.lower().endswith(SUFFIXES):
         raise DataError(
             f"{path}: unknown kind of file. Expected a name that ends in one of "
             f"{', '.join(SUFFIXES)}, or a folder with one folder of .txt files per class."
         )
-    return _collect(path, rows, config)
+    asked = {"data.text": config.text, "data.label": config.label, "data.group": config.group}
+    columns = {key: name for key, name in asked.items() if name is not None}
+    return _collect(path, read_rows(path, columns), config)
 
 
 # --- cells -------------------------------------------------------------------------------------
 
 
-def _collect(path: Path, rows: Iterable[_Row], config: DataConfig) -> Examples:
+def _collect(path: Path, rows: Iterable[Row], config: DataConfig) -> Examples:
     examples = Examples(where=str(path), groups=[] if config.group is not None else None)
     for place, cells in rows:
-        examples.texts.append(_text(cells[config.text], place, config.text))
+        examples.texts.append(text_of(cells[config.text], place, config.text))
         examples.labels.append(_name(cells[config.label], place, "label", config.label))
         if examples.groups is not None and config.group is not None:
             examples.groups.append(_name(cells[config.group], place, "group", config.group))
@@ -91,13 +71,23 @@ def _collect(path: Path, rows: Iterable[_Row], config: DataConfig) -> Examples:
     return examples
 
 
-def _text(value: object, place: str, column: str) -> str:
+def text_of(value: object, place: str, column: str) -> str:
+    """Give the text in a cell; an empty one where there is nothing.
+
+    Args:
+        value: What stands there.
+        place: Where that is, for messages.
+        column: Its column.
+
+    Raises:
+        DataError: It is no text.
+    """
     if value is None:
         return ""
     if not isinstance(value, str):
         raise DataError(
             f"{place}: expected a text in column {column!r}. Received {value!r} "
-            f"({type(value).__name__}). Check that data.text names the right column."
+            f"({type(value).__name__}). Name the column that holds the texts."
         )
     try:
         value.encode()
@@ -130,131 +120,6 @@ def _name(value: object, place: str, kind: str, column: str) -> str:
     return whole[1] if whole else name
 
 
-def _check_columns(place: str, columns: Iterable[str], config: DataConfig) -> None:
-    columns = list(columns)
-    asked = {"text": config.text, "label": config.label, "group": config.group}
-    for key, name in asked.items():
-        if name is not None and name not in columns:
-            there = ", ".join(repr(column) for column in columns)
-            raise DataError(
-                f"{place}: no column {name!r} (data.{key}). The columns there are: {there}."
-                f"{suggestion(name, columns)} Name the column with data.{key}."
-            )
-
-
-# --- lines -------------------------------------------------------------------------------------
-
-
-def _lines(path: Path) -> Iterator[str]:
-    """Go through the lines of a UTF-8 file, packed or not; a byte order mark is left out."""
-    n_lines = 0
-    try:
-        with contextlib.ExitStack() as stack:
-            file: IO[bytes] | gzip.GzipFile = stack.enter_context(path.open("rb"))
-            if path.name.lower().endswith(".gz"):
-                file = stack.enter_context(gzip.open(file))
-            for line in file:
-                n_lines += 1
-                text = line.decode()
-                yield text.removeprefix("\ufeff") if n_lines == 1 else text
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{path}, line {n_lines}, byte {error.start + 1}: not UTF-8 "
-            f"(byte 0x{error.object[error.start]:02x}). Save the file in UTF-8."
-        ) from error
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise DataError(
-            f"{path}: not a whole gzip file ({error}). Pack or copy it again."
-        ) from error
-    except OSError as error:
-        raise DataError(
-            f"{path}: cannot be read ({error.strerror}). Check the disk and who may read it."
-        ) from error
-    if not n_lines:
-        raise DataError(f"{path}: the file is empty. Expected examples.")
-
-
-@contextlib.contextmanager
-def _long_fields() -> Iterator[None]:
-    before = csv.field_size_limit(MAX_FIELD_CHARACTERS)
-    try:
-        yield
-    finally:
-        csv.field_size_limit(before)
-
-
-def _csv_rows(path: Path, config: DataConfig, *, delimiter: str) -> Iterator[_Row]:
-    # strict: without it, a quotation mark that is never closed swallows the rest of the file.
-    reader = csv.reader(_lines(path), delimiter=delimiter, strict=True)
-    with _long_fields():
-        try:
-            columns = next(reader, [])
-            if len(set(columns)) < len(columns):
-                twice = next(column for column in columns if columns.count(column) > 1)
-                raise DataError(f"{path}: two columns are named {twice!r}. Rename one of them.")
-            _check_columns(f"{path}, line 1", columns, config)
-            for cells in reader:
-                place = f"{path}, line {reader.line_num}"
-                if not cells:
-                    continue
-                if len(cells) != len(columns):
-                    raise DataError(
-                        f"{place}: expected {len(columns)} fields as in the first line. Received "
-                        f"{len(cells)}. Put fields with a delimiter in quotation marks."
-                    )
-                yield place, dict(zip(columns, cells, strict=True))
-        except csv.Error as error:
-            raise DataError(
-                f"{path}, line {reader.line_num}: cannot be read as {path.suffixes[0]} ({error}). "
-                f"A field with a delimiter, a line break or quotation marks goes in quotation "
-                f"marks, and those inside are doubled; or use .jsonl."
-            ) from error
-
-
-def _json_rows(path: Path, config: DataConfig) -> Iterator[_Row]:
-    for i, line in enumerate(_lines(path), start=1):
-        place = f"{path}, line {i}"
-        if not line.strip():
-            continue
-        try:
-            cells = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise DataError(
-                f"{place}: broken JSON ({error.msg}, character {error.pos + 1}). "
-                f"Expected one whole object a line."
-            ) from error
-        if not isinstance(cells, dict):
-            raise DataError(
-                f"{place}: expected a JSON object such as "
-                f'{{"{config.text}": "...", "{config.label}": "..."}}. Received '
-                f"{type(cells).__name__}."
-            )
-        _check_columns(place, cells, config)
-        yield place, cells
-
-
-def _parquet_rows(path: Path, config: DataConfig) -> Iterator[_Row]:
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError as error:
-        raise DataError(
-            f"{path}: reading .parquet needs pyarrow, which is not installed. "
-            f"Run: pip install 'tuner[parquet]'"
-        ) from error
-    try:
-        with pyarrow.parquet.ParquetFile(path) as file:
-            _check_columns(str(path), file.schema_arrow.names, config)
-            group = [config.group] if config.group is not None else []
-            rows = file.read(columns=[config.text, config.label, *group]).to_pylist()
-    except (pyarrow.ArrowInvalid, OSError) as error:
-        raise DataError(
-            f"{path}: cannot be read as Parquet ({str(error).splitlines()[0]}). Write it again."
-        ) from error
-    for i, cells in enumerate(rows, start=1):
-        yield f"{path}, row {i}", cells
-
-
 # --- a folder per class ------------------------------------------------------------------------
 
 
@@ -285,6 +150,6 @@ def _read_folder(path: Path, config: DataConfig) -> Examples:
                 f"{folder}: no .txt files for class {folder.name!r}. Add some or remove the folder."
             )
         for file in files:
-            examples.texts.append("".join(_lines(file)) if file.stat().st_size else "")
+            examples.texts.append("".join(lines(file)) if file.stat().st_size else "")
             examples.labels.append(_name(folder.name, str(folder), "class", "folder"))
     return examples
