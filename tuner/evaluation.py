@@ -100,13 +100,17 @@ def part_of_validation(labels: Labels, seed: int) -> npt.NDArray[np.int64]:
     return np.sort(np.argsort(depth, kind="stable")[:size])
 
 
+def _part(validation: Encoded, seed: int) -> Encoded:
+    return validation.subset(part_of_validation(validation.labels, seed))
+
+
 class Evaluation(keras.callbacks.Callback):
     """Counts batches, evaluates after steps, remembers the best weights, notices divergence.
 
     Args:
         predictor: Of the model.
         params: The hyperparameters.
-        validation: The whole validation set.
+        validation: The whole validation set; None to judge nothing and take the newest weights.
         metric: What decides which epoch is best.
         seed: Of the trial.
         progress: Of the training; it grows.
@@ -119,7 +123,7 @@ class Evaluation(keras.callbacks.Callback):
         self,
         predictor: Predictor,
         params: GRUParams,
-        validation: Encoded,
+        validation: Encoded | None,
         *,
         metric: str,
         seed: int,
@@ -132,8 +136,7 @@ class Evaluation(keras.callbacks.Callback):
         self._predictor = predictor
         self._params = params
         self._metric = metric
-        self._whole = validation
-        self._part = validation.subset(part_of_validation(validation.labels, seed))
+        self._sets = (validation, _part(validation, seed)) if validation is not None else None
         self._progress = progress
         self._batches_per_step = batches_per_step
         self._average = average
@@ -165,15 +168,22 @@ class Evaluation(keras.callbacks.Callback):
         if inside_later_epoch:
             return
         with self._average.in_place() if self._average else contextlib.nullcontext():
-            metrics = self._evaluate(self._whole if ends_epoch else self._part, step)
+            if self._sets is None:
+                self._keep_weights()
+                return
+            whole, part = self._sets
+            metrics = self._evaluate(whole if ends_epoch else part, step)
             report = Report(
                 step=step, value=metrics[self._metric], metrics=metrics, loss=logs["loss"]
             )
             if ends_epoch and self._is_best(report):
                 self._progress.best = report
-                self._progress.best_weights = [v.numpy() for v in variables_of(self.model)]
+                self._keep_weights()
         self._progress.reports.append(report)
         logs.update(metrics, step=step)
+
+    def _keep_weights(self) -> None:
+        self._progress.best_weights = [v.numpy() for v in variables_of(self.model)]
 
     def _evaluate(self, data: Encoded, step: int) -> dict[str, float]:
         probabilities = self._predictor.probabilities(data, self._params, self._after_batch)

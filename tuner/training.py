@@ -29,9 +29,9 @@ from tuner.schedule import learning_rate
 class FitResult:
     """What came of one training.
 
-    A callback may have stopped it before the end of the first epoch. Then no epoch counts:
-    ``value`` is not a number, ``best_epoch`` is 0, ``metrics`` is empty, and the model has the
-    weights that it had when it stopped.
+    A callback may have stopped it before the end of the first epoch, or there was no validation
+    set. Then no epoch counts: ``value`` is not a number, ``best_epoch`` is 0, ``metrics`` is empty,
+    and the model has the weights that it had when it stopped; averaged ones after whole epochs.
     """
 
     #: The metric on the whole validation set at the end of the best epoch.
@@ -50,7 +50,8 @@ class FitResult:
     resumed_epochs: float
     #: What was trained.
     params: GRUParams
-    #: What the model's variables were at the best epoch, in the order of `variables_of`.
+    #: What the model's variables were at the best epoch, or at last where none counts, in the
+    #: order of `variables_of`.
     weights: Sequence[Array]
     #: Number of token ids, and of classes.
     shape: tuple[int, int]
@@ -68,7 +69,7 @@ class FitResult:
 def fit(
     params: GRUParams,
     train: Encoded,
-    validation: Encoded,
+    validation: Encoded | None,
     *,
     vocabulary: int,
     n_classes: int,
@@ -102,7 +103,8 @@ def fit(
     Args:
         params: The hyperparameters.
         train: What is learned from.
-        validation: What the model is judged by; each class should occur.
+        validation: What the model is judged by; each class should occur. None for a final
+            training, which nothing judges: the newest weights count, and a callback ends it.
         vocabulary: Number of token ids.
         n_classes: Number of classes.
         epochs: Epochs to train.
@@ -168,7 +170,7 @@ def fit(
             seed=str(seed),
             metric=metric,
             micro_batches=str(micro_batches),
-            examples=f"{len(train)} + {len(validation)}",
+            examples=f"{len(train)} + {0 if validation is None else len(validation)}",
             variables=_shapes(network.state),
             tensorflow=tf.__version__,
             keras=keras.__version__,
@@ -198,8 +200,7 @@ def fit(
         resumed_epochs=progress.n_resumed / n_all,
         params=params,
         weights=progress.best_weights
-        if best
-        else [variable.numpy() for variable in variables_of(network.model)],
+        or [variable.numpy() for variable in variables_of(network.model)],
         shape=(vocabulary, n_classes),
     )
 

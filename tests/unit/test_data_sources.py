@@ -15,7 +15,7 @@ import pytest
 
 from tuner.config import DataConfig
 from tuner.data.corpus import Corpus
-from tuner.data.sources import read, read_test
+from tuner.data.sources import has_test, read, read_test
 from tuner.errors import DataError
 
 EXAMPLES = [
@@ -452,3 +452,18 @@ def test_preparing_never_imports_tensorflow(tmp_path: Path) -> None:
         "assert not {'tensorflow', 'keras'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+
+
+@pytest.mark.parametrize(
+    ("config", "there"),
+    [
+        ({"source": "r.csv"}, False),
+        ({"source": "r.csv", "test": "gone.csv"}, True),
+        ({"source": "imdb"}, True),
+        ({"source": "demo"}, True),
+    ],
+)
+def test_whether_there_is_a_test_set_is_said_without_looking_at_it(
+    config: dict[str, str], there: bool
+) -> None:
+    assert has_test(DataConfig.model_validate(config)) is there

@@ -8,7 +8,16 @@ and `tuner.data.batches` cuts them into batches. None of it needs TensorFlow; on
 from tuner.data.corpus import Corpus
 from tuner.data.encoded import Encoded
 from tuner.data.prepared import Prepared
-from tuner.data.sources import read, read_test
+from tuner.data.sources import has_test, read, read_test
 from tuner.data.summary import Summary, describe
 
-__all__ = ["Corpus", "Encoded", "Prepared", "Summary", "describe", "read", "read_test"]
+__all__ = [
+    "Corpus",
+    "Encoded",
+    "Prepared",
+    "Summary",
+    "describe",
+    "has_test",
+    "read",
+    "read_test",
+]

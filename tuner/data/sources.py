@@ -67,6 +67,15 @@ def files_of(
     return (_locate(config.source, "data.source", folder, data_root),)
 
 
+def has_test(config: DataConfig) -> bool:
+    """Say whether a study has test examples, without looking at them.
+
+    Args:
+        config: The ``[data]`` table.
+    """
+    return config.test is not None or config.source in ("demo", "imdb")
+
+
 def read_test(
     config: DataConfig,
     *,

@@ -27,6 +27,8 @@ from tuner.errors import DataError
 
 PADDING_ID = 0
 UNKNOWN_ID = 1
+#: Name of the layer that holds the vocabulary inside a model.
+VECTORIZER = "vocabulary"
 _PUNCTUATION = string.punctuation.encode()
 
 Flat = tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]
@@ -97,15 +99,16 @@ def learn_words(tokens: Tokens, rows: Rows, vocabulary: int) -> tuple[str, ...]:
     return tuple(tokens.words[place].decode() for place in frequent)
 
 
-def build_vectorizer(words: Sequence[str]) -> Any:
+def build_vectorizer(words: Sequence[str], *, ragged: bool = True) -> Any:
     """Build the layer that turns raw strings into ids inside a model.
 
     Args:
         words: As `learn_words` lists them.
+        ragged: Whether rows keep their lengths; else they are padded on the right with 0.
 
     Returns:
-        A `keras.layers.TextVectorization` from strings, (batch,), to ids, int64, ragged
-        (batch, None), as `encode` gives them; only of an empty text it makes nothing.
+        A `keras.layers.TextVectorization` from strings, (batch,), to ids, int64, (batch, None),
+        as `encode` gives them; only of an empty text it makes nothing.
 
     Example:
         >>> build_vectorizer(["movie", "a"])(["A great movie!"]).to_list()
@@ -113,7 +116,7 @@ def build_vectorizer(words: Sequence[str]) -> Any:
     """
     import keras
 
-    return keras.layers.TextVectorization(vocabulary=list(words), ragged=True)
+    return keras.layers.TextVectorization(vocabulary=list(words), ragged=ragged, name=VECTORIZER)
 
 
 def encode(tokens: Tokens, words: Sequence[str]) -> Flat:

@@ -26,6 +26,8 @@ from tuner.processor import usable_cores
 
 #: Id of words that are not in the vocabulary.
 UNKNOWN_ID = 1
+#: Name of a net, also within a larger model.
+NET = "gru_classifier"
 
 
 def build_model(
@@ -134,7 +136,7 @@ def build_model(
         dtype="float32",
         name="probabilities",
     )(pooled)  # (batch, n_classes)
-    model = keras.Model(ids, probabilities, name="gru_classifier")
+    model = keras.Model(ids, probabilities, name=NET)
     reinitialise(model, seed=seed)
     return model
 

@@ -5,6 +5,13 @@ from tuner.storage.budget import extend_study, retry_failed, stop_study
 from tuner.storage.copying import Copied, copy_study, open_slots
 from tuner.storage.database import Database
 from tuner.storage.enqueueing import enqueue
+from tuner.storage.readings import (
+    Reading,
+    begin_reading,
+    check_unread,
+    end_reading,
+    list_readings,
+)
 from tuner.storage.slots import LEASE, Slots
 from tuner.storage.states import (
     agree_on_data,
@@ -67,6 +74,11 @@ __all__ = [
     "find_study",
     "rename_study",
     "study_names",
+    "Reading",
+    "begin_reading",
+    "check_unread",
+    "end_reading",
+    "list_readings",
     "Upgraded",
     "upgrade",
 ]

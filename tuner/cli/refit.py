@@ -1,0 +1,98 @@
+"""`refit`: train the winner for good, judge it by the test set, write an artifact."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tuner.cli.computing import use_device
+from tuner.cli.group import say
+from tuner.cli.patience import Patience
+from tuner.cli.studies import data_root, open_study
+from tuner.cli.words import duration
+from tuner.data import has_test
+from tuner.storage import Database, check_unread
+
+#: Minutes to wait, after the training, for a database that is away.
+PATIENCE_MINUTES = 60.0
+
+
+def refit_study(
+    study: str,
+    storage: str | None,
+    *,
+    output: str,
+    force: bool,
+    trial: int | None,
+    n_models: int,
+    epochs: int | None,
+    test: bool,
+    again: bool,
+    form: str,
+) -> None:
+    """Do what the options say; what cannot be done is refused before the training."""
+    with open_study(study, storage) as (database, stored):
+        reads_test = test and has_test(stored.config.data)
+        if reads_test:
+            check_unread(database, stored, again=again)
+        device = use_device()
+        from tuner.deliver.final import make_plan
+        from tuner.deliver.folder import check_target
+        from tuner.deliver.refit import Order, refit
+
+        check_target(Path(output), replace=force)
+        plan = make_plan(database, stored, trial=trial, n_models=n_models, epochs=epochs)
+
+    models = "1 model" if n_models == 1 else f"{n_models} models"
+    say(
+        f"Trial {plan.trial} of {stored.config.name!r}: {models}, {plan.epochs} epochs "
+        f"({plan.epochs_from}), on training and validation examples ({device})."
+    )
+    if test and not reads_test:
+        say("The study has no test set (data.test): the artifact will tell no test result.")
+
+    @contextmanager
+    def open_database() -> Iterator[Database]:
+        with open_study(study, storage, Patience(PATIENCE_MINUTES)) as (opened, _):
+            yield opened
+
+    written = refit(
+        Order(
+            plan=plan,
+            target=Path(output),
+            replace=force,
+            reads_test=reads_test,
+            again=again,
+            data_root=data_root(),
+        ),
+        open_database=open_database,
+        say=say,
+        tell=lambda stage: say(
+            f"model {stage.model} of {n_models}: epoch {stage.epochs:g} of {plan.epochs}, loss "
+            f"{stage.loss:.4f}, {duration(stage.seconds_left)} to go"
+        ),
+    )
+    _print(written, output, form)
+
+
+def _print(manifest: Any, output: str, form: str) -> None:
+    if form == "json":
+        click.echo(json.dumps({"artifact": output, **manifest.model_dump(mode="json")}))
+        return
+    click.echo(f"artifact: {output}")
+    if manifest.test is None:
+        return
+    from tuner.deliver.card import shown
+
+    found = manifest.test
+    click.echo(f"test examples: {found.judgement.n_examples} (reading {found.reading})")
+    for name, estimate in found.judgement.metrics.items():
+        click.echo(f"{name}: {shown(estimate)}")
+    for other in found.comparisons:
+        click.echo(
+            f"{other.other}: accuracy {other.accuracy:.4f}; ours is "
+            f"{shown(other.difference, sign=True)} above it, p = {other.p_value:.2g}"
+        )

@@ -1,0 +1,181 @@
+"""The model card: what a model is, what it learned from, how good it is, and where it ends."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from tuner.deliver.folder import Writer
+from tuner.deliver.manifest import FinalResult, Manifest
+from tuner.judging import Estimate
+
+#: Name of the file: what hosts of code and models show first.
+CARD = "README.md"
+
+_TEXT_RULES = (
+    "Text is lower-cased (A to Z only), ASCII punctuation is removed, and what ASCII white space "
+    "separates is a word."
+)
+
+
+def write_card(manifest: Manifest) -> Writer:
+    """Give what writes the card, in Markdown.
+
+    Args:
+        manifest: All about the artifact.
+    """
+    text = "\n".join(_lines(manifest)).rstrip() + "\n"
+    return lambda path: Path(path).write_text(text, encoding="utf-8")
+
+
+def _lines(manifest: Manifest) -> Iterator[str]:
+    origin, members = manifest.origin, manifest.members
+    n = len(members)
+    classes = ", ".join(f"`{name}`" for name in manifest.classes)
+    yield f"# {origin.study}: a GRU text classifier"
+    yield ""
+    what = "One model" if n == 1 else f"{n} models, whose probabilities are averaged"
+    yield f"{what}, with {members[0].n_parameters:,} parameters{' each' if n > 1 else ''}."
+    yield f"Classes, in the order of the probabilities: {classes}."
+    yield ""
+    yield "## How to use it"
+    yield ""
+    yield from _usage(manifest)
+    yield "## How it was made"
+    yield ""
+    epochs = members[0].epochs
+    yield (
+        f"Hyperparameters: trial {origin.trial} of study `{origin.study}`, chosen by "
+        f"`{origin.metric}` on the validation set. Trained on all {origin.n_examples:,} labelled "
+        f"examples of `{origin.data}`, training and validation, for {epochs} of {origin.horizon} "
+        f"epochs ({origin.epochs_from}), with "
+        f"{'seed' if n == 1 else 'seeds'} {', '.join(str(m.seed) for m in members)}. "
+        f"Made {origin.created} by "
+        f"{', '.join(f'{name} {version}' for name, version in origin.versions.items())}. "
+        f"Data fingerprint: `{origin.fingerprint}`."
+    )
+    yield ""
+    yield "| Hyperparameter | Value |"
+    yield "|---|---|"
+    for name, value in members[0].params.model_dump().items():
+        yield f"| `{name}` | {value} |"
+    yield ""
+    yield "## How good it is"
+    yield ""
+    yield from _test_lines(manifest.test, manifest.classes)
+    yield (
+        "On the validation set, where the hyperparameters were chosen and which the final model "
+        "has learned from, the trial had: "
+        + ", ".join(f"`{name}` {value:.4f}" for name, value in origin.metrics.items())
+        + ". These flatter: the best of many trials is in part the luckiest."
+    )
+    yield ""
+    yield "## Limits"
+    yield ""
+    yield from _limits(manifest)
+
+
+def _usage(manifest: Manifest) -> Iterator[str]:
+    if manifest.takes == "texts":
+        yield "```sh"
+        yield 'tuner predict FOLDER "A text of your own"'
+        yield "```"
+        yield ""
+        yield "```python"
+        yield "from tuner.deliver import open_artifact"
+        yield ""
+        yield 'open_artifact("FOLDER").predict(["A text of your own"])  # (1, n_classes)'
+        yield "```"
+        yield ""
+        yield "Without tuner, each model by itself, from raw strings to probabilities:"
+        yield ""
+        yield "```python"
+        yield "import keras, tensorflow as tf"
+        yield ""
+        yield f'model = keras.saving.load_model("FOLDER/{manifest.members[0].file}", compile=False)'
+        yield 'model(tf.constant(["A text of your own"]))'
+        yield "```"
+        yield ""
+        return
+    yield (
+        "The words were not known when this was trained: the model takes ids, not texts. An id is "
+        "a word's rank by frequency plus 1; 0 is padding, on the right, and 1 a word that is not "
+        f"among the ids below {manifest.n_ids}."
+    )
+    yield ""
+    yield "```python"
+    yield "from tuner.deliver import open_artifact"
+    yield ""
+    yield 'open_artifact("FOLDER").predict_ids([[15, 23, 1, 7]])  # (1, n_classes)'
+    yield "```"
+    yield ""
+
+
+def _test_lines(test: FinalResult | None, classes: tuple[str, ...]) -> Iterator[str]:
+    if test is None:
+        yield "It was not judged by a test set."
+        yield ""
+        return
+    judged = test.judgement
+    often = (
+        "read for the first time"
+        if test.reading == 1
+        else f"reading number {test.reading} of the same test set: what was chosen after earlier "
+        f"ones looks better than it is"
+    )
+    yield (
+        f"On {judged.n_examples:,} test examples (`{test.data}`), {often}. In brackets: 95 % "
+        f"intervals."
+    )
+    yield ""
+    yield "| Metric | Value |"
+    yield "|---|---|"
+    for name, estimate in judged.metrics.items():
+        yield f"| {name} | {shown(estimate)} |"
+    yield ""
+    for comparison in test.comparisons:
+        yield (
+            f"A {comparison.other} on the same examples has an accuracy of "
+            f"{comparison.accuracy:.4f}; this model's is {shown(comparison.difference, sign=True)} "
+            f"above that (only this one right: {comparison.n_only_ours}, only the other: "
+            f"{comparison.n_only_other}; McNemar's p = {comparison.p_value:.2g})."
+        )
+        yield ""
+    yield "True class in rows, predicted in columns:"
+    yield ""
+    yield f"| | {' | '.join(classes)} |"
+    yield f"|---|{'---|' * len(classes)}"
+    for name, row in zip(classes, judged.confusion, strict=True):
+        yield f"| **{name}** | {' | '.join(map(str, row))} |"
+    yield ""
+    yield "How sure it is, and how often it is right then:"
+    yield ""
+    yield "| Probability of the predicted class | Examples | Mean probability | Right |"
+    yield "|---|---|---|---|"
+    for each in judged.reliability:
+        if each.n:
+            yield (
+                f"| {each.low:.1f} to {each.high:.1f} | {each.n} | {each.confidence:.3f} | "
+                f"{each.accuracy:.3f} |"
+            )
+    yield ""
+
+
+def _limits(manifest: Manifest) -> Iterator[str]:
+    params = manifest.members[0].params
+    end = "last" if params.truncate == "start" else "first"
+    yield f"* Of a longer text only the {end} {params.max_length} words are read."
+    if manifest.takes == "texts":
+        yield f"* {_TEXT_RULES} All words but {manifest.n_ids - 2:,} are one and the same to it."
+    yield "* It knows texts like those it learned from; of others its probabilities say little."
+    yield "* It may have learned what is beside the point, such as the names in the examples."
+
+
+def shown(estimate: Estimate, *, sign: bool = False) -> str:
+    """Write an estimate for people.
+
+    Args:
+        estimate: The number and its interval.
+        sign: Whether to write a plus.
+    """
+    plus = "+" if sign else ""
+    numbers = (f"{x:{plus}.4f}" for x in (estimate.value, estimate.low, estimate.high))
+    return "{} [{}, {}]".format(*numbers)

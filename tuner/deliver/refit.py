@@ -1,0 +1,98 @@
+"""The whole way from a plan to an artifact: train, write, judge by the test set, note that."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tuner.data.prepare import prepare
+from tuner.data.prepared import Prepared
+from tuner.deliver.artifact import open_artifact
+from tuner.deliver.final import Plan, Stage, together, train_models
+from tuner.deliver.manifest import Manifest
+from tuner.deliver.saving import describe_models, save_models
+from tuner.deliver.test_set import judge_by_test_set
+from tuner.deliver.yardstick import NAME, Yardstick, fit_yardstick, is_available
+from tuner.storage import Database, begin_reading, end_reading
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """What somebody wants done with a plan."""
+
+    #: What is trained.
+    plan: Plan
+    #: Folder of the artifact.
+    target: Path
+    #: Whether an artifact that is there may go.
+    replace: bool
+    #: Whether the test set is read ...
+    reads_test: bool
+    #: ... and whether it may have been read before.
+    again: bool
+    #: Folder in which relative data paths are looked up first.
+    data_root: Path | None
+
+
+def refit(
+    order: Order,
+    *,
+    open_database: Callable[[], AbstractContextManager[Database]],
+    say: Callable[[str], None],
+    tell: Callable[[Stage], None],
+) -> Manifest:
+    """Train the models, write them, and judge by the test set what was written.
+
+    The artifact is written before the test set is read: what comes then cannot cost the training.
+    The database is open only while something is noted there.
+
+    Args:
+        order: What to do.
+        open_database: Opens the study's database, and waits for it where it is away.
+        say: Told, for people, what comes next.
+        tell: Told how far a training is.
+
+    Returns:
+        What the artifact says of itself.
+
+    Raises:
+        DataError: The data is not what the study saw, or the test set cannot be read.
+        InputError: The artifact cannot be written, or the test set was read before.
+        TrialFailedError: A training diverged.
+    """
+    plan, target = order.plan, order.target
+    config = plan.study.config
+    data = prepare(config.data, seed=config.seed, folder=config.folder, data_root=order.data_root)
+    results = list(train_models(plan, data, tell=tell))
+    manifest = describe_models(plan, data, results)
+    written = save_models(target, manifest, data, results, replace=order.replace)
+    say(f"Wrote {target}.")
+    if not order.reads_test:
+        return written
+    yardstick = _yardstick(plan, data, say)
+    with open_database() as database:
+        reading = begin_reading(
+            database, plan.study, trial=plan.trial, n_models=len(results), again=order.again
+        )
+    say("Reading the test set.")
+    found = judge_by_test_set(
+        open_artifact(target),
+        config,
+        reading=reading.number,
+        yardstick=yardstick,
+        data_root=order.data_root,
+    )
+    written = save_models(target, manifest, data, results, test=found, replace=True)
+    metrics = {name: estimate.value for name, estimate in found.judgement.metrics.items()}
+    with open_database() as database:
+        end_reading(database, plan.study, reading, metrics)
+    return written
+
+
+def _yardstick(plan: Plan, data: Prepared, say: Callable[[str], None]) -> Yardstick | None:
+    if not is_available():
+        say("Without scikit-learn there is no yardstick: pip install 'tuner[yardsticks]'")
+        return None
+    say(f"Training the yardstick: {NAME}.")
+    shape = data.shape(plan.study.config.data.vocabulary)
+    return fit_yardstick(together(data), n_ids=shape.n_ids, n_classes=shape.n_classes)

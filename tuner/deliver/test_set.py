@@ -1,0 +1,60 @@
+"""The test set: read here and nowhere else, for finished models, as a rule once."""
+
+from pathlib import Path
+
+from tuner.config import StudyConfig
+from tuner.data import Encoded, read_test
+from tuner.data.text import encode, encode_ranks, tokenize
+from tuner.deliver.artifact import Artifact
+from tuner.deliver.manifest import FinalResult, data_name
+from tuner.deliver.yardstick import NAME, Yardstick
+from tuner.judging import Comparison, compare, judge
+
+
+def judge_by_test_set(
+    artifact: Artifact,
+    config: StudyConfig,
+    *,
+    reading: int,
+    yardstick: Yardstick | None,
+    data_root: Path | None,
+) -> FinalResult:
+    """Read the test set and judge a finished model by it.
+
+    Args:
+        artifact: The models as they were written.
+        config: The study.
+        reading: Which reading of the test set this is, from 1; note it before.
+        yardstick: A simple model to compare with; None for none.
+        data_root: Folder in which relative data paths are looked up first.
+
+    Raises:
+        DataError: It cannot be read, or holds an unknown class.
+    """
+    examples = _read(artifact, config, data_root)
+    ours = artifact.predict_encoded(examples)
+    comparisons: tuple[Comparison, ...] = ()
+    if yardstick is not None:
+        others = yardstick.predict(examples)
+        comparisons = (compare(examples.labels, ours, others, name=NAME, seed=config.seed),)
+    return FinalResult(
+        reading=reading,
+        data=data_name(config.data, test=True),
+        judgement=judge(examples.labels, ours, seed=config.seed),
+        comparisons=comparisons,
+    )
+
+
+def _read(artifact: Artifact, config: StudyConfig, data_root: Path | None) -> Encoded:
+    corpus = read_test(
+        config.data,
+        classes=artifact.classes,
+        seed=config.seed,
+        folder=config.folder,
+        data_root=data_root,
+    )
+    if artifact.words is None:
+        ids, offsets = encode_ranks(corpus.ranks or (), artifact.manifest.n_ids)
+    else:
+        ids, offsets = encode(tokenize(corpus.texts or ()), artifact.words)
+    return Encoded(ids=ids, offsets=offsets, labels=corpus.labels)
