@@ -24,7 +24,7 @@ from tuner.space_table import parse_space
 from tuner.urls import is_url, secret_in
 
 SamplerName = Literal["tpe", "nsga2", "random", "grid", "gp", "cmaes"]
-PrunerName = Literal["asha", "none"]
+PrunerName = Literal["asha", "median", "none"]
 
 #: How the names begin of what samplers note with a trial and read again when they propose later.
 SAMPLER_NOTES = ("genetic:", "cma:")
@@ -125,7 +125,7 @@ class PrunerConfig(_Table):
     """The ``[pruner]`` table: who ends hopeless trials early."""
 
     name: PrunerName = "asha"
-    """``asha`` keeps the best third at each rung; ``none`` trains every trial to its end."""
+    """``asha`` keeps the best at each rung, ``median`` ends what stays below it; or ``none``."""
 
 
 class StudyConfig(Goals):

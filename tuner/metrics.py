@@ -1,6 +1,7 @@
 """What a study can be judged by: validation metrics, computed exactly from probabilities."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -98,3 +99,26 @@ def evaluate(labels: Labels, probabilities: Probabilities) -> dict[str, float]:
         Metric name to value.
     """
     return {name: metric.compute(labels, probabilities) for name, metric in METRICS.items()}
+
+
+def best_so_far(reports: Mapping[int, float], step: int, direction: Direction) -> float | None:
+    """Find what a trial was worth when it reported at a step.
+
+    Reports inside the first epoch see a part of the validation set only, and never count.
+
+    Args:
+        reports: Step, in parts of an epoch, to value.
+        step: Until when, this one included.
+        direction: Which way is better.
+
+    Returns:
+        Its best value by then; None where it made no report at that step, or no number.
+    """
+    if step not in reports:
+        return None
+    values = [
+        value
+        for at, value in reports.items()
+        if STEPS_PER_EPOCH <= at <= step and not math.isnan(value)
+    ]
+    return (max if direction == "maximize" else min)(values, default=None)

@@ -104,7 +104,7 @@ class Objective:
         data_root: Folder in which relative data paths are looked up first.
 
     Example:
-        >>> study = optuna.create_study(direction=config.direction, pruner=RungPruner())
+        >>> study = optuna.create_study(direction=config.direction, pruner=make_pruner(config))
         >>> study.optimize(Objective(config), n_trials=10)
     """
 

@@ -16,7 +16,7 @@ from tuner.config import StudyConfig
 from tuner.errors import DataError, InputError, TrainerError
 from tuner.metrics import evaluate
 from tuner.objective import Objective, PruningCallback
-from tuner.strategy import RungPruner, RungRule
+from tuner.strategy import make_pruner
 from tuner.study_file import load_study_file
 from tuner.worker.messages import Reported, Train, TrialMessage
 from tuner.worker.remote import RemoteTrial
@@ -118,7 +118,7 @@ def test_a_study_optimizes_it_with_the_workers_pruning_rule(config: StudyConfig)
     study = optuna.create_study(
         direction=config.direction,
         sampler=optuna.samplers.RandomSampler(seed=2),
-        pruner=RungPruner(RungRule(first=1, factor=2)),
+        pruner=make_pruner(config),
     )
 
     study.optimize(Objective(config), n_trials=4)

@@ -248,7 +248,7 @@ def test_reports_and_the_end_are_read_back_as_optuna_has_them(
     assert slots.counts().done == 1
 
 
-def test_rivals_are_the_other_trials_of_the_study_at_that_step(
+def test_rivals_are_what_the_other_trials_of_the_study_were_worth_at_that_step(
     database: Database, toy: StudyMaker
 ) -> None:
     other = create_study(database, toy("name=other")).study
@@ -258,10 +258,15 @@ def test_rivals_are_the_other_trials_of_the_study_at_that_step(
     slots = slots_of(database, study)
     claims = [open_slot(database, study, slots_of(database, study, name)) for name in "abc"]
     for claim, value in zip(claims, (0.1, math.nan, 0.3), strict=True):
+        slots.report(claim, 1, 0.98)  # a part of the validation set is no measure
         slots.report(claim, 4, value)
-        slots.report(claim, 8, 0.99)
+        slots.report(claim, 8, 0.2)
+    slots.report(claims[1], 12, 0.99)
 
     assert slots.rivals(claims[0], 4) == [0.3]
+    assert sorted(slots.rivals(claims[0], 8)) == [0.2, 0.3]
+    assert slots.rivals(claims[0], 12) == [0.99]
+    assert slots.rivals(claims[0], 16) == []
 
 
 def test_whoever_lost_the_slot_can_write_nothing(database: Database, toy: StudyMaker) -> None:

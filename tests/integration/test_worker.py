@@ -59,7 +59,7 @@ def test_hopeless_trials_are_pruned_at_a_rung_and_say_why(
     rows = trials(database, study)
     pruned = [row for row in rows if row.state == "pruned"]
     assert pruned
-    assert {row.last_step for row in pruned} == {4}  # the last rung, at the end, prunes nobody
+    assert {row.last_step for row in pruned} <= {4, 8}  # the last report, at 12, ends nobody
     assert all(row.value == row.last_value for row in pruned)
     assert "rank" in show_trial(database, study, pruned[0].number).attributes["reason"]
     best = best_trials(database, study, top=1)[0].value

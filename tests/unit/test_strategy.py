@@ -1,10 +1,9 @@
-"""Samplers propose without a write and learn; the rung rule ends what is hopeless, and no more."""
+"""Samplers propose without a write, and learn."""
 
-import itertools
 import logging
 import math
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -19,14 +18,11 @@ from tests.conftest import StudyMaker
 from tuner.config import SamplerName, StudyConfig
 from tuner.domain import contains, point_key
 from tuner.errors import InputError
-from tuner.metrics import Direction
 from tuner.params import GRUParams
 from tuner.storage import Database, create_study
 from tuner.storage.history import History
-from tuner.strategy import ReadTrials, RungPruner, RungRule, make_rule, make_sampler, propose
+from tuner.strategy import ReadTrials, make_sampler, propose
 from tuner.strategy.genetic import GeneticSampler
-
-STEPS = (1, 2, 3, 4, 8, 12)
 
 FINITE = ("space={units=[32,64],layers=[1,2],dropout={low=0.0,high=0.6,step=0.3}}",)
 #: Two branches, of which only one has a dropout between layers.
@@ -81,188 +77,6 @@ def draw(history: ReadTrials, config: StudyConfig, slot: int) -> dict[str, float
         planned={},
         taken=(),
     )[0].params
-
-
-# --- the rung rule -----------------------------------------------------------------------------
-
-
-def test_the_rungs_are_the_ends_of_epochs_1_and_3_and_9_and_27() -> None:
-    rule = RungRule()
-    assert [step for step in range(200) if rule.is_rung(step)] == [4, 12, 36, 108]
-
-
-@pytest.mark.parametrize(
-    ("first", "factor", "rungs"), [(1, 2, [1, 2, 4, 8, 16]), (5, 4, [5, 20]), (30, 3, [30])]
-)
-def test_the_rungs_follow_from_the_first_one_and_the_factor(
-    first: int, factor: int, rungs: list[int]
-) -> None:
-    rule = RungRule(first=first, factor=factor)
-    assert [step for step in range(31) if rule.is_rung(step)] == rungs
-
-
-@pytest.mark.parametrize("step", [1, 2, 3, 5, 8, 11, 13, 24, 40])
-def test_between_rungs_nothing_is_judged_however_bad(step: int) -> None:
-    verdict = RungRule().verdict(0.0, step, [0.9] * 20, "maximize")
-    assert (verdict.prune, verdict.reason) == (False, "")
-
-
-@pytest.mark.parametrize(("n_rivals", "prune"), [(0, False), (1, False), (2, True), (3, True)])
-def test_a_rung_judges_once_it_has_as_many_values_as_the_factor(n_rivals: int, prune: bool) -> None:
-    verdict = RungRule().verdict(0.1, 4, [0.9] * n_rivals, "maximize")
-    assert verdict.prune == prune
-    assert bool(verdict.reason) == prune
-
-
-@pytest.mark.parametrize("n_values", [3, 4, 5, 6, 7, 9, 10, 30])
-@pytest.mark.parametrize("direction", ["maximize", "minimize"])
-def test_the_best_third_rounded_up_goes_on(n_values: int, direction: Direction) -> None:
-    values = [(i * 37 % 101) / 100 for i in range(n_values)]  # distinct, in no order
-    kept = [value for value in values if goes_on(value, values, direction)]
-    best_first = sorted(values, reverse=direction == "maximize")
-    assert sorted(kept) == sorted(best_first[: math.ceil(n_values / 3)])
-
-
-def goes_on(value: float, values: Sequence[float], direction: Direction) -> bool:
-    rivals = list(values)
-    rivals.remove(value)
-    return not RungRule().verdict(value, 4, rivals, direction).prune
-
-
-@pytest.mark.parametrize("direction", ["maximize", "minimize"])
-@pytest.mark.parametrize("n_rivals", [2, 5, 20])
-def test_ties_with_the_last_one_that_goes_on_go_on(n_rivals: int, direction: Direction) -> None:
-    verdict = RungRule().verdict(0.5, 12, [0.5] * n_rivals, direction)
-    assert not verdict.prune
-    assert f"rank 1 of {n_rivals + 1}" in verdict.reason
-
-
-@pytest.mark.parametrize("direction", ["maximize", "minimize"])
-@pytest.mark.parametrize("step", [1, 4, 5])
-def test_what_is_not_a_number_ends_at_any_step_and_without_rivals(
-    step: int, direction: Direction
-) -> None:
-    verdict = RungRule().verdict(math.nan, step, [], direction)
-    assert verdict.prune
-    assert verdict.reason == f"step {step}: the metric is not a number"
-
-
-@pytest.mark.parametrize(
-    ("direction", "value", "worst"), [("maximize", -math.inf, 0.1), ("minimize", math.inf, 9.0)]
-)
-def test_an_infinitely_bad_value_ends_like_any_other_bad_one(
-    direction: Direction, value: float, worst: float
-) -> None:
-    assert RungRule().verdict(value, 4, [worst, worst], direction).prune
-    assert not RungRule().verdict(worst, 4, [value, value], direction).prune
-
-
-@pytest.mark.parametrize(
-    ("value", "direction", "reason"),
-    [
-        (
-            0.7,
-            "maximize",
-            "step 12: 0.7000 is rank 3 of 4, the best 2 go on (from 0.8000)",
-        ),
-        (
-            0.9,
-            "maximize",
-            "step 12: 0.9000 is rank 1 of 4, the best 2 go on (from 0.8500)",
-        ),
-        (
-            0.7,
-            "minimize",
-            "step 12: 0.7000 is rank 2 of 4, the best 2 go on (from 0.7000)",
-        ),
-    ],
-)
-def test_the_reason_tells_step_and_value_and_rank_and_threshold(
-    value: float, direction: Direction, reason: str
-) -> None:
-    verdict = RungRule().verdict(value, 12, [0.6, 0.8, 0.85], direction)
-    assert verdict.reason == reason
-
-
-def test_a_late_report_is_judged_among_the_reports_of_its_own_step() -> None:
-    # A trial that was taken over delivers step 4 while the others are at step 12 already.
-    reports = {4: [0.5, 0.6, 0.7], 12: [0.8, 0.85, 0.9]}
-    rule = RungRule()
-    delivered = [(4, 0.72), (8, 0.1), (12, 0.7)]
-    verdicts = [
-        rule.verdict(value, step, reports.get(step, []), "maximize") for step, value in delivered
-    ]
-    assert [verdict.prune for verdict in verdicts] == [False, False, True]
-
-
-def test_a_verdict_depends_on_nothing_but_its_arguments() -> None:
-    rule, rivals = RungRule(), [0.6, 0.8, 0.7, 0.75]
-    before = list(rivals)
-    verdicts = {
-        rule.verdict(0.74, 4, order, "maximize") for order in itertools.permutations(rivals)
-    }
-    assert len(verdicts) == 1
-    assert rivals == before
-
-
-def test_the_rule_is_asked_for_by_name() -> None:
-    assert make_rule("asha") == RungRule()
-    assert make_rule("none") is None
-
-
-# --- the rung rule in a notebook -----------------------------------------------------------------
-
-
-@pytest.mark.parametrize("direction", ["maximize", "minimize"])
-def test_in_a_real_study_the_pruner_ends_bad_trials_and_never_the_best_so_far(
-    direction: Direction,
-) -> None:
-    better = max if direction == "maximize" else min
-    study = optuna.create_study(
-        sampler=RandomSampler(seed=1), pruner=RungPruner(), direction=direction
-    )
-    ends: list[tuple[float, int]] = []
-
-    def objective(trial: optuna.Trial) -> float:
-        value = trial.suggest_float("value", 0.0, 1.0)
-        for step in STEPS:
-            trial.report(value, step)
-            if trial.should_prune():
-                ends.append((value, step))
-                raise optuna.TrialPruned
-        return value
-
-    study.optimize(objective, n_trials=40)
-
-    assert {step for _, step in ends} <= {4, 12}
-    assert 20 <= len(ends) <= 35  # two thirds of 38, about
-    best: float | None = None
-    for trial in study.trials:
-        value = trial.params["value"]
-        best = value if best is None else better(best, value)
-        assert trial.state == TrialState.COMPLETE or value != best
-    assert study.best_value == best
-
-
-def test_the_pruner_ends_what_is_not_a_number_and_does_not_count_it_as_a_rival() -> None:
-    study = optuna.create_study(direction="maximize", pruner=RungPruner())
-    values = iter([math.nan, math.nan, 0.9, 0.1, 0.2])
-
-    def objective(trial: optuna.Trial) -> float:
-        value = next(values)
-        trial.report(value, 4)
-        if trial.should_prune():
-            raise optuna.TrialPruned
-        return value
-
-    study.optimize(objective, n_trials=5)
-    states = [trial.state.name for trial in study.trials]
-    assert states == ["PRUNED", "PRUNED", "COMPLETE", "COMPLETE", "PRUNED"]
-
-
-def test_the_pruner_leaves_a_trial_without_reports_alone() -> None:
-    study = optuna.create_study(pruner=RungPruner(RungRule(first=1, factor=2)))
-    assert not study.ask().should_prune()
 
 
 # --- samplers ----------------------------------------------------------------------------------

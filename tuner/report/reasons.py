@@ -11,6 +11,7 @@ from tuner.results import TrialRow
 #: Kinds of reasons in the table; beyond, they are counted together.
 MAX_REASONS = 20
 _STEP = re.compile(r"^pruned: step (\d+): .* is rank ")
+_MEDIAN = re.compile(r"^pruned: step \d+: .* is worse than the median ")
 _NUMBERS = re.compile(r"[-+]?\d+(?:[.,]\d+)*(?:e[-+]?\d+)?", re.IGNORECASE)
 
 
@@ -71,5 +72,7 @@ def _summary(text: str) -> str:
     if not text:
         return "no reason is stored"
     if rung := _STEP.match(text):
-        return f"not among the best third at epoch {int(rung[1]) / STEPS_PER_EPOCH:g}"
+        return f"not among the best at epoch {int(rung[1]) / STEPS_PER_EPOCH:g}"
+    if _MEDIAN.match(text):
+        return "worse than the median, and not getting better"
     return _NUMBERS.sub("#", text)

@@ -1,12 +1,11 @@
 """Reports of trials that are stored, as numbers: where they lie, and whom one is compared with."""
 
-import math
-
 from optuna.storages._rdb import models
 from sqlalchemy import BigInteger, Table, case, cast, exists, select
 from sqlalchemy.orm import Session
 
 from tuner.config import StudyConfig
+from tuner.metrics import STEPS_PER_EPOCH, best_so_far
 from tuner.storage.objectives import sizes_judged
 from tuner.storage.schema import EVALUATIONS, REPORTS, TRIALS, USER_ATTRIBUTES
 from tuner.storage.values import Claim, StoredStudy
@@ -37,7 +36,7 @@ def read_reports(session: Session, study: StoredStudy, trial_id: int) -> dict[in
 
 
 def read_rivals(session: Session, study: StoredStudy, claim: Claim, step: int) -> list[float]:
-    """Read what trials reported at a step that a trial is compared with, NaN left out.
+    """Read what the trials were worth when they reported at a step that a trial is compared with.
 
     These are all others of the study; where sizes are objectives, too, those of models that are no
     larger in any: only these can outdo it.
@@ -49,6 +48,7 @@ def read_rivals(session: Session, study: StoredStudy, claim: Claim, step: int) -
         step: When.
     """
     table = table_of_reports(study.config)
+    there = table.alias()
     facts = USER_ATTRIBUTES.c
     is_no_larger = (
         exists().where(
@@ -59,15 +59,21 @@ def read_rivals(session: Session, study: StoredStudy, claim: Claim, step: int) -
         )
         for name, size in sizes_judged(study, claim.params).items()
     )
+    columns = table.c.trial_id, table.c.step, table.c.intermediate_value
     statement = (
-        select(table.c.intermediate_value, table.c.intermediate_value_type)
+        select(*columns, table.c.intermediate_value_type)
+        .join(there, there.c.trial_id == table.c.trial_id)
         .join(TRIALS, TRIALS.c.trial_id == table.c.trial_id)
         .where(
             TRIALS.c.study_id == study.study_id,
-            table.c.step == step,
+            there.c.step == step,
+            table.c.step.between(STEPS_PER_EPOCH, step),
             table.c.trial_id != claim.open_trial_id,
             *is_no_larger,
         )
     )
-    stored = [_to_number(value, kind) for value, kind in session.execute(statement)]
-    return [value for value in stored if not math.isnan(value)]
+    curves: dict[int, dict[int, float]] = {}
+    for trial, at, value, kind in session.execute(statement):
+        curves.setdefault(trial, {})[at] = _to_number(value, kind)
+    known = (best_so_far(curve, step, study.config.direction) for curve in curves.values())
+    return [value for value in known if value is not None]

@@ -227,7 +227,7 @@ class Slots:
     # --- report, close -------------------------------------------------------------------------
 
     def rivals(self, claim: Claim, step: int) -> list[float]:
-        """Read what trials reported at a step that this one is compared with; see `reports`."""
+        """Read what trials were worth by a step that this one is compared with; see `reports`."""
         with self.database.transaction() as session:
             return read_rivals(session, self.study, claim, step)
 

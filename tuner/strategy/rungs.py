@@ -1,76 +1,82 @@
-"""Who ends a hopeless trial: the rung rule, pure."""
+"""The default rule that ends hopeless trials: successive halving by the reports themselves."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
-from tuner.config import PrunerName
-from tuner.metrics import STEPS_PER_EPOCH, Direction
+from tuner.metrics import STEPS_PER_EPOCH, Direction, best_so_far
+from tuner.strategy.rule import UNJUDGED, Verdict
 
-
-@dataclass(frozen=True, kw_only=True)
-class Verdict:
-    """What the rung rule says of one report."""
-
-    #: Whether the trial should end here.
-    prune: bool
-    #: Why, for a person; empty where the step is no rung.
-    reason: str
+#: Rungs of a long trial. Each divides the trials by the same factor.
+MAX_RUNGS = 3
 
 
 @dataclass(frozen=True, kw_only=True)
 class RungRule:
-    """Successive halving by the reports themselves, asynchronous and without stored state.
+    """Successive halving that is asynchronous, keeps no state, and looks at a rung again.
 
-    At each rung a trial goes on if it is among the best ``1 / factor`` of all that have reported
-    there so far. A rung judges once it has ``factor`` reports.
+    Up to three rungs divide the way of a trial geometrically: with E epochs they lie after 1,
+    E^(1/3) and E^(2/3) of them, rounded up, and one in E^(1/3) goes on at each, so that one in E
+    trains to its end. At each later report a trial's place at the last rung is looked up again,
+    among all that have been there by now: who came first has no advantage.
+
+    With few epochs, where the first one is a large part of all there is to save, a rung so ends
+    few trials; with many it ends most.
 
     References:
-        Li et al. 2020, arXiv:1810.05934 (ASHA).
+        Li et al. 2020, arXiv:1810.05934 (ASHA), in which a trial that has passed a rung first is
+        never looked at again, and the factor is a setting.
     """
 
-    #: Step of the first rung: one whole epoch, since earlier reports of small data are noise.
-    first: int = STEPS_PER_EPOCH
-    #: One in so many goes on; each rung is so many times later than the one before.
-    factor: int = 3
+    #: Epochs of a trial that runs to its end.
+    epochs: int
 
-    def is_rung(self, step: int) -> bool:
-        """Say whether a report at this step is judged."""
-        rung = self.first
-        while rung < step:
-            rung *= self.factor
-        return rung == step
+    @cached_property
+    def factor(self) -> float:
+        """One in so many goes on at each rung."""
+        return float(self.epochs ** (1 / max(1, self._n_rungs)))
+
+    @property
+    def _n_rungs(self) -> int:
+        return min(MAX_RUNGS, self.epochs - 1)
+
+    @cached_property
+    def rungs(self) -> tuple[int, ...]:
+        """Steps of the rungs."""
+        # Rounded first, as a root of a whole number may come out a little too large.
+        after = [math.ceil(round(self.factor**k, 9)) for k in range(self._n_rungs)]
+        return tuple(epoch * STEPS_PER_EPOCH for epoch in after)
+
+    def rung(self, step: int) -> int | None:
+        """Give the last rung that a trial has come to; see `Rule.rung`.
+
+        The last report of a trial is not judged, nor are those of the first epoch, which see a
+        part of the validation set.
+        """
+        if step >= self.epochs * STEPS_PER_EPOCH:
+            return None
+        return max((rung for rung in self.rungs if rung <= step), default=None)
 
     def verdict(
-        self, value: float, step: int, rivals: Sequence[float], direction: Direction
+        self, reports: Mapping[int, float], rivals: Sequence[float], direction: Direction
     ) -> Verdict:
-        """Judge one report.
-
-        Args:
-            value: What the trial reported.
-            step: When, in parts of an epoch.
-            rivals: What all other trials reported at that step.
-            direction: Which way is better.
-
-        Returns:
-            Whether to prune, and why.
-        """
-        if math.isnan(value):
+        """Judge the last of a trial's reports; see `Rule.verdict`."""
+        step = max(reports)
+        if math.isnan(reports[step]):
             return Verdict(prune=True, reason=f"step {step}: the metric is not a number")
+        rung = self.rung(step)
+        value = None if rung is None else best_so_far(reports, rung, direction)
+        if value is None:
+            return UNJUDGED
         n_values = len(rivals) + 1
-        if not self.is_rung(step) or n_values < self.factor:
-            return Verdict(prune=False, reason="")
+        n_kept = max(1, math.floor(round(n_values / self.factor, 9)))
         better = [r for r in rivals if (r > value if direction == "maximize" else r < value)]
-        n_kept = math.ceil(n_values / self.factor)
         rank = len(better) + 1
         ordered = sorted([*rivals, value], reverse=direction == "maximize")
+        looked_up = "" if step == rung else f", looked up at step {step}"
         return Verdict(
             prune=rank > n_kept,
-            reason=f"step {step}: {value:.4f} is rank {rank} of {n_values}, "
-            f"the best {n_kept} go on (from {ordered[n_kept - 1]:.4f})",
+            reason=f"step {rung}: {value:.4f} is rank {rank} of {n_values}, "
+            f"the best {n_kept} go on (from {ordered[n_kept - 1]:.4f}){looked_up}",
         )
-
-
-def make_rule(name: PrunerName) -> RungRule | None:
-    """Build the rule that ends trials; None where every trial runs to its end."""
-    return RungRule() if name == "asha" else None

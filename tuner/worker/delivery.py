@@ -10,9 +10,8 @@ from optuna.trial import TrialState
 
 from tuner.config import StudyConfig
 from tuner.errors import StorageUnavailableError
-from tuner.metrics import STEPS_PER_EPOCH
 from tuner.storage import Claim, Ending, Slots
-from tuner.strategy import make_rule
+from tuner.strategy import Verdict, make_rule
 from tuner.worker.outage import Outage
 
 log = logging.getLogger(__name__)
@@ -44,10 +43,9 @@ class Delivery:
         self._config = config
         self._outage = outage
         self._facts = facts
-        self._rule = make_rule(config.pruner.name)
-        self._last_step = config.budget.epochs * STEPS_PER_EPOCH
+        self._rule = make_rule(config.pruner.name, epochs=config.budget.epochs)
         self._waiting: deque[tuple[int, float]] = deque()
-        self._known = set(claim.reports)
+        self._reports = dict(claim.reports)
         #: Whether the study goes on, as far as we know.
         self.standing = claim.standing
         self._renew_at = self._next_renewal()
@@ -58,8 +56,8 @@ class Delivery:
 
     def add(self, step: int, value: float) -> None:
         """Take a report; one that an earlier claim delivered, and that was judged then, is not."""
-        if step not in self._known:
-            self._known.add(step)
+        if step not in self._reports:
+            self._reports[step] = value
             self._waiting.append((step, value))
             self.last = (step, value)
 
@@ -117,20 +115,27 @@ class Delivery:
         return time.monotonic() + (pause if left is None else min(pause, left + 0.01))
 
     def _deliver(self, step: int, value: float) -> bool:
+        verdict = self._judge(step)
         ending = None
-        if self._rule is not None and self._rule.is_rung(step) and step < self._last_step:
-            rivals = self._slots.rivals(self._claim, step)
-            verdict = self._rule.verdict(value, step, rivals, self._config.direction)
-            if verdict.prune:
-                ending = Ending(
-                    state=TrialState.PRUNED,
-                    value=value,
-                    attributes={**self._facts(), "reason": f"pruned: {verdict.reason}"},
-                    constraints={},
-                )
+        if verdict is not None and verdict.prune:
+            ending = Ending(
+                state=TrialState.PRUNED,
+                value=value,
+                attributes={**self._facts(), "reason": f"pruned: {verdict.reason}"},
+                constraints={},
+            )
         self._slots.report(self._claim, step, value, ending)
         self._outage.succeeded()
         self.progressed = True
         if ending is not None:
             log.info("trial %s: %s", self._claim.number, ending.attributes["reason"])
         return ending is not None
+
+    def _judge(self, step: int) -> Verdict | None:
+        """Judge one report, as if what was reported after it were not known yet."""
+        rung = None if self._rule is None else self._rule.rung(step)
+        if self._rule is None or rung is None:
+            return None
+        rivals = self._slots.rivals(self._claim, rung)
+        reports = {at: value for at, value in self._reports.items() if at <= step}
+        return self._rule.verdict(reports, rivals, self._config.direction)

@@ -5,7 +5,7 @@ import click
 from tuner import __version__
 from tuner.cli.commands.asking import best, list_studies, show, status, trials
 from tuner.cli.commands.delivering import predict, refit
-from tuner.cli.commands.explaining import dashboard, importance, report, reproduce
+from tuner.cli.commands.explaining import dashboard, importance, report, reproduce, simulate
 from tuner.cli.commands.keeping import copy, delete, rename, upgrade
 from tuner.cli.commands.machine import cache, doctor
 from tuner.cli.commands.running import check, create, run, work
@@ -30,7 +30,7 @@ def main() -> None:
 # In the order in which they are used, which is the order of the help.
 for _command in (
     *(check, run, create, work, extend, stop, retry),
-    *(list_studies, status, show, best, trials, importance, report),
+    *(list_studies, status, show, best, trials, importance, report, simulate),
     *(refit, predict),
     *(doctor, cache, reproduce, enqueue, rename, copy, dashboard, delete, upgrade),
 ):

@@ -64,6 +64,75 @@ def reproduce(study: str, trial: int, form: str, storage: str | None) -> None:
 
 
 @click.command()
+@click.argument("what", metavar="PATH_OR_STUDY")
+@click.option(
+    "--workers",
+    default=8,
+    show_default=True,
+    type=click.IntRange(min=1, max=10_000),
+    help="Simulated workers, side by side.",
+)
+@click.option(
+    "--seeds",
+    default=30,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="Replays of each table.",
+)
+@click.option(
+    "--costs",
+    default="5,10,20,40",
+    show_default=True,
+    metavar="C,...",
+    help="When to look, in whole trainings.",
+)
+@click.option(
+    "--sampler",
+    metavar="NAME",
+    help="Who proposes. [default: the study's own; tpe]",
+)
+@click.option(
+    "--pruner",
+    metavar="NAME",
+    help="Who ends trials. [default: the study's own; asha]",
+)
+@as_format("table", "json")
+@common
+def simulate(
+    what: str,
+    workers: int,
+    seeds: int,
+    costs: str,
+    sampler: str | None,
+    pruner: str | None,
+    form: str,
+    storage: str | None,
+) -> None:
+    """Replay recorded learning curves with another sampler, pruner or number of workers.
+
+    PATH_OR_STUDY is an .npz table or a folder of them, a study file, or the name of a stored study
+    whose trials are done.
+
+    \b
+    Example:
+      tuner simulate imdb --pruner median --workers 4
+      tuner simulate tables/ --costs 10,20 --format json
+    """
+    from tuner.cli.simulate import print_simulation, read_costs
+
+    print_simulation(
+        what,
+        n_workers=workers,
+        n_seeds=seeds,
+        costs=read_costs(costs),
+        sampler=sampler,
+        pruner=pruner,
+        form=form,
+        storage=storage,
+    )
+
+
+@click.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Interface to listen on.")
 @click.option(
     "--port",

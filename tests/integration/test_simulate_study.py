@@ -1,0 +1,74 @@
+"""A study that was run, replayed: what another pruner would have saved."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.commands import ask
+from tests.conftest import StudyMaker
+from tests.workers import make_worker
+from tuner.errors import NoUsableTrialError
+from tuner.results import trials
+from tuner.simulate import read_recording
+from tuner.storage import Database, create_study
+
+ALL = ("budget.trials=8", "pruner.name=none", "sampler.name=random")
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Database:
+    """A SQLite file, which one process reads as well as another."""
+    return Database.open(f"sqlite:///{tmp_path}/tuner.db", create=True)
+
+
+def test_a_finished_study_tells_what_another_pruner_would_have_saved(
+    database: Database, toy: StudyMaker, tmp_path: Path
+) -> None:
+    study = create_study(database, toy(*ALL)).study
+    make_worker(database, study, "reporting").run()
+    values = sorted(row.value or 0 for row in trials(database, study))
+    recording = read_recording(database, study)
+
+    assert len(recording.candidates) == 8
+    assert {c.reports[-1][0] for c in recording.candidates} == {recording.last_step} == {12}
+    assert recording.best == values[-1]
+    assert recording.poor == pytest.approx((values[3] + values[4]) / 2)
+    assert recording.regret(values[-1]) == 0
+    assert recording.regret(values[0]) == 1
+
+    storage = f"sqlite:///{tmp_path}/tuner.db"
+    words = ("simulate", "toy", "--workers", "2", "--seeds", "1", "--costs", "1,8")
+    own = ask(*words, "--format", "json", storage=storage)
+    asha = ask(*words, "--format", "json", "--pruner", "asha", storage=storage)
+
+    assert own.returncode == asha.returncode == 0, own.stderr + asha.stderr
+    (_, end), (_, end_asha) = (
+        [json.loads(line) for line in done.stdout.splitlines()] for done in (own, asha)
+    )
+    assert (end["sampler"], end["pruner"], end["regret"]) == ("random", "none", 0)
+    assert (end_asha["pruner"], end_asha["regret"]) == ("asha", 0)
+    assert "All 8 trials: 8.0 whole trainings instead of 8.0 (1 times less)" in own.stderr
+    assert "1 is that of its median trial" in own.stderr
+    assert "instead of 8.0" in asha.stderr
+    assert "8.0 whole trainings instead" not in asha.stderr
+    assert "the best complete trial has regret 0.000" in asha.stderr
+
+
+def test_trials_outside_the_space_of_today_are_left_out(
+    database: Database, toy: StudyMaker
+) -> None:
+    study = create_study(database, toy(*ALL)).study
+    make_worker(database, study, "reporting").run()
+    narrower = create_study(database, toy(*ALL, "space.dropout.high=0.5")).study
+
+    found = read_recording(database, narrower)
+
+    kept = [row for row in trials(database, study) if float(row.params["dropout"]) <= 0.5]
+    assert 2 <= len(found.candidates) == len(kept) < 8
+
+
+def test_a_study_without_complete_trials_is_refused(database: Database, toy: StudyMaker) -> None:
+    study = create_study(database, toy()).study
+    with pytest.raises(NoUsableTrialError, match=r"has 0 complete trials .* Run it first"):
+        read_recording(database, study)
