@@ -252,10 +252,10 @@ def _draw(trial: Suggester, parameter: Parameter) -> Scalar:
 
 
 def _default(parameter: Parameter) -> Scalar:
-    domain, default = parameter.domain, DEFAULTS[parameter.name]
+    domain, default = parameter.domain, DEFAULTS.get(parameter.name)
     if isinstance(domain, Fixed):
         return domain.value
-    if contains(domain, default):
+    if default is not None and contains(domain, default):
         return default
     if isinstance(domain, Choice):
         return domain.choices[len(domain.choices) // 2]

@@ -2,8 +2,9 @@
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -126,6 +127,7 @@ def test_who_passed_a_rung_first_ends_at_the_next_report_when_others_overtook_it
 def test_a_training_that_was_ended_when_it_was_recorded_ends_there() -> None:
     result = run(recorded([0.5, 0.4, 0.3, 0.2], [0.6]), math.inf)
     assert (result.cost, result.final_regret) == (1.25, 0.2)
+    assert result.completed == (0,)
 
 
 # --- what is chosen ----------------------------------------------------------------------------
@@ -200,15 +202,16 @@ def test_an_interval_holds_the_mean_and_is_the_same_each_time() -> None:
 # --- tables ------------------------------------------------------------------------------------
 
 
-def write_table(path: Path, n: int = 6, **other: object) -> Path:
+def write_table(path: Path, n: int = 6, other: Mapping[str, Any] | None = None) -> Path:
     rng = np.random.default_rng(0)
     losses = np.concatenate([np.full((n, 1), 0.01), 0.7 - 0.5 * rng.random((n, 5))], axis=1)
     arrays = {
         "names": np.array(["learning_rate", "beta"]),
         "configs": np.stack([10.0 ** np.linspace(-5, 0, n), np.linspace(0.1, 0.9, n)], axis=1),
         "valid": losses.astype(np.float32),
-    } | other
-    np.savez(path, **{key: value for key, value in arrays.items() if value is not None})
+    } | dict(other or {})
+    kept: dict[str, Any] = {key: value for key, value in arrays.items() if value is not None}
+    np.savez(path, **kept)
     return path
 
 
@@ -217,7 +220,7 @@ def test_a_table_is_read_without_its_first_point_and_until_it_diverges(tmp_path:
     losses[0, 0] = 0.001
     losses[1, 2:] = [np.nan, 0.1]
     losses[2, 3] = 0.4
-    table = read_table(write_table(tmp_path / "t.npz", n=3, valid=losses))
+    table = read_table(write_table(tmp_path / "t.npz", n=3, other={"valid": losses}))
 
     assert [c.reports for c in table.candidates] == [
         ((4, 0.6), (8, 0.6), (12, 0.6)),
@@ -242,7 +245,7 @@ def test_a_folder_gives_its_tables_by_name(tmp_path: Path) -> None:
 
 
 class _Harmful:
-    def __reduce__(self) -> tuple[object, tuple[str]]:
+    def __reduce__(self) -> tuple[object, tuple[Path]]:
         return (Path.touch, (Path("it-ran"),))
 
 
@@ -263,10 +266,10 @@ class _Harmful:
     ],
 )
 def test_a_malformed_table_is_refused_with_the_reason(
-    tmp_path: Path, other: dict[str, object], reason: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, other: dict[str, Any], reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    path = write_table(tmp_path / "t.npz", **other)
+    path = write_table(tmp_path / "t.npz", other=other)
     with pytest.raises(InputError, match=reason):
         read_table(path)
     assert not Path("it-ran").exists()

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from optuna.trial import FixedTrial, FrozenTrial, TrialState, create_trial
 
-from tuner.config import PrunerName, SamplerName
+from tuner.config import SAMPLER_NOTES, PrunerName, SamplerConfig, SamplerName
+from tuner.domain import Point
+from tuner.first_points import first_points, n_first_points
 from tuner.metrics import best_so_far
 from tuner.simulate.nearest import Nearest
 from tuner.simulate.recording import Candidate, Recording
@@ -46,6 +48,8 @@ class Replayed:
     is_exhausted: bool
     #: The regret of the best complete trial when it was over.
     final_regret: float
+    #: Places in the recording of the trainings that ran to their end.
+    completed: tuple[int, ...]
 
 
 @dataclass(kw_only=True)
@@ -53,6 +57,7 @@ class _Running:
     """A trial that a simulated worker runs."""
 
     trial: FrozenTrial
+    place: int
     candidate: Candidate
     reports: dict[int, float]
 
@@ -117,7 +122,16 @@ def replay(recording: Recording, asked: Replay) -> Replayed:
         n_trials=len(study.trials),
         is_exhausted=not waiting and not running,
         final_regret=recording.regret(study.best_complete),
+        completed=tuple(study.completed),
     )
+
+
+def _opening(recording: Recording, search: Search) -> list[Point]:
+    """Plan the first trials, as `create` does."""
+    if not SamplerConfig(name=search.sampler, allow_pickle=True).learns:
+        return []
+    n = n_first_points(search.n_trials)
+    return first_points(recording.space, n=n, seed=search.seed)
 
 
 class _Study:
@@ -129,6 +143,8 @@ class _Study:
         self.best: float | None = None
         #: Best value of a complete trial.
         self.best_complete: float | None = None
+        #: Places in the recording of what the complete trials trained.
+        self.completed: list[int] = []
         self._recording = recording
         self._rule = make_rule(asked.pruner, epochs=recording.epochs)
         self._search = Search(
@@ -136,8 +152,10 @@ class _Study:
             direction=recording.direction,
             space=recording.space,
             sampler=asked.sampler,
+            n_trials=len(recording.candidates),
             seed=asked.seed,
         )
+        self._planned = _opening(recording, self._search)
         self._nearest = Nearest(recording.space, [c.params for c in recording.candidates])
         self._free = np.ones(len(recording.candidates), dtype=np.bool_)
         # Step to trial number to the best value by then, of the trials that reported there.
@@ -148,20 +166,25 @@ class _Study:
         if not self._free.any():
             return None
         number = len(self.trials)
-        _, point = propose_point(
-            lambda: self.trials, self._search, slot=number, planned={}, taken=()
+        planned = self._planned[number] if number < len(self._planned) else {}
+        proposed, point = propose_point(
+            lambda: self.trials, self._search, slot=number, planned=planned, taken=()
         )
         chosen = self._nearest.find(point, self._free)
         self._free[chosen] = False
         candidate = self._recording.candidates[chosen]
         drawn = FixedTrial(dict(candidate.params))
         self._recording.space.draw(drawn)
+        notes = {k: v for k, v in proposed.system_attrs.items() if k.startswith(SAMPLER_NOTES)}
         trial = create_trial(
-            state=TrialState.RUNNING, params=drawn.params, distributions=drawn.distributions
+            state=TrialState.RUNNING,
+            params=drawn.params,
+            distributions=drawn.distributions,
+            system_attrs=notes,
         )
         trial.number = trial._trial_id = number
         self.trials.append(trial)
-        return _Running(trial=trial, candidate=candidate, reports={})
+        return _Running(trial=trial, place=chosen, candidate=candidate, reports={})
 
     def hear(self, running: _Running) -> bool:
         """Take the next report of a trial.
@@ -185,6 +208,7 @@ class _Study:
             self._end(running, TrialState.COMPLETE)
             trial.value = now
             self.best_complete = self._better(self.best_complete, now)
+            self.completed.append(running.place)
             return True
         if self._is_hopeless(running) or len(running.reports) == len(running.candidate.reports):
             self._end(running, TrialState.PRUNED)
