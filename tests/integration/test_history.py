@@ -30,7 +30,9 @@ def known(trial: FrozenTrial) -> tuple[object, ...]:
         trial.values,
         trial.constraints,
         {k: v for k, v in trial.system_attrs.items() if k.startswith(SAMPLER_NOTES)},
-        repr(last) if trial.state == TrialState.PRUNED else None,  # NaN is not itself
+        repr(last)
+        if trial.state in {TrialState.PRUNED, TrialState.RUNNING}
+        else None,  # NaN is not itself
     )
 
 
@@ -84,11 +86,16 @@ def test_a_trial_that_ran_is_read_again_when_it_has_ended_and_a_finished_one_is_
     assert history.read() == []
     first, second = study.ask(SPACE), study.ask(SPACE)
     assert same(history, database, study_id)
+    first.report(0.75, 1)
+    assert same(history, database, study_id)
+    first.report(0.5, 4)
+    assert same(history, database, study_id)
+    assert history.read()[first.number].intermediate_values == {4: 0.5}
     study.tell(second, 0.5)
     third = study.ask(SPACE)
     assert same(history, database, study_id)
     done = history.read()[second.number]
-    first.report(0.25, 1)
+    first.report(0.25, 8)
     study.tell(first, state=TrialState.PRUNED)
     study.tell(third, state=TrialState.FAIL)
     assert same(history, database, study_id)

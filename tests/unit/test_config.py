@@ -360,7 +360,8 @@ def test_a_value_of_the_wrong_type_or_size_is_explained(
         ),
         (
             "pruner.name=ash",
-            "pruner.name: expected one of: asha, median, none. Received 'ash'. Did you mean `asha`?",
+            "pruner.name: expected one of: asha, median, none. Received 'ash'. "
+            "Did you mean `asha`?",
         ),
         (
             "metric=accuracy",

@@ -17,7 +17,7 @@ from tuner.config import SamplerName
 from tuner.errors import InputError
 from tuner.metrics import Direction
 from tuner.strategy import check_sampler, make_sampler
-from tuner.strategy.ranking import N_BEST, N_NEWEST, rank_key, telling
+from tuner.strategy.ranking import N_BEST, N_NEWEST, on_their_way, rank_key, telling
 
 
 @pytest.mark.parametrize(
@@ -124,3 +124,22 @@ def test_tpe_looks_at_all_trials_of_a_study_that_is_not_so_long() -> None:
     assert telling(trials, [StudyDirection.MAXIMIZE]) == trials
     long = of_all_kinds(2_500)
     assert telling(long, [StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE]) == long
+
+
+def test_running_trials_count_by_their_last_report_and_stay_what_they_are() -> None:
+    begun, far, done = (
+        create_trial(state=state, value=value, intermediate_values=reports)
+        for state, value, reports in (
+            (TrialState.RUNNING, None, {}),
+            (TrialState.RUNNING, None, {8: 0.7}),
+            (TrialState.COMPLETE, 0.9, {12: 0.9}),
+        )
+    )
+
+    seen = on_their_way([begun, far, done])
+
+    assert [seen[0], seen[2]] == [begun, done]
+    assert (seen[1].state, seen[1].intermediate_values) == (TrialState.PRUNED, {8: 0.7})
+    assert far.state == TrialState.RUNNING
+    ranked = sorted(seen[1:], key=rank_key([StudyDirection.MAXIMIZE]))
+    assert ranked == [done, seen[1]]

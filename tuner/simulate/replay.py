@@ -73,8 +73,8 @@ def replay(recording: Recording, asked: Replay) -> Replayed:
     that is nearest to it, and hears its reports one after the other; a report takes as long as the
     steps since the one before. Of reports at the same time the one of the lower worker comes first.
     After each one, the rule may end the trial, and the worker begins the next at once. The sampler
-    sees what a worker's history shows: all trials with the recorded params, running ones without
-    reports, pruned ones with their last, diverged ones with a violated constraint.
+    sees what a worker's history shows: all trials with the recorded params, running and pruned ones
+    with their last report, diverged ones with a violated constraint.
 
     The cost so far is the sum of all reports that have come; a report counts once it is there. The
     regret at a cost is that of the best value reported until then, from the end of the first epoch
@@ -200,6 +200,7 @@ class _Study:
             trial.system_attrs[f"{CONSTRAINT}diverged"] = 1.0
             return True
         running.reports[step] = value
+        trial.intermediate_values = {step: value}
         now = best_so_far(running.reports, step, direction)
         if now is not None:
             self._standings.setdefault(step, {})[trial.number] = now
@@ -227,9 +228,7 @@ class _Study:
     def _end(running: _Running, state: TrialState) -> None:
         running.trial.state = state
         if state == TrialState.PRUNED and running.reports:
-            step = max(running.reports)
-            running.trial.value = running.reports[step]
-            running.trial.intermediate_values[step] = running.reports[step]
+            running.trial.value = running.reports[max(running.reports)]
 
     def _better(self, one: float | None, other: float | None) -> float | None:
         known: Sequence[float] = [value for value in (one, other) if value is not None]

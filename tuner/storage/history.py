@@ -6,6 +6,7 @@ run, at every proposal: with many workers that is most of what a trial costs.
 
 import functools
 import json
+from collections.abc import Iterator
 from typing import Any
 
 from optuna.distributions import json_to_distribution
@@ -26,7 +27,7 @@ class History:
     """The trials of one study, as far as samplers look at them.
 
     Each has its number, state, params, distributions, values, constraints and its sampler's notes;
-    one that ended early also its last report.
+    one that ended early or still runs also its last report.
 
     Args:
         database: Where the study is.
@@ -59,6 +60,11 @@ class History:
             if ended or (found and found[-1].number > newest):
                 wanted = or_(TRIALS.c.number > newest, TRIALS.c.number.in_(ended))
                 self._trials |= _read(session, and_(TRIALS.c.study_id == self._study_id, wanted))
+            if any(not trial.state.is_finished() for trial in self._trials.values()):
+                runs = TRIALS.c.study_id == self._study_id, TRIALS.c.state == TrialState.RUNNING
+                for number, step, value in _last_reports(session, and_(*runs)):
+                    if number in self._trials:  # or it began after the others were read
+                        self._trials[number].intermediate_values = {step: value}
         return list(self._trials.values())
 
 
@@ -86,16 +92,30 @@ def _read(session: Session, wanted: ColumnElement[bool]) -> dict[int, FrozenTria
     is_known = or_(*(names.startswith(begin) for begin in (CONSTRAINT, *SAMPLER_NOTES)))
     for trial, row in of(SYSTEM_ATTRIBUTES, is_known):
         trial.system_attrs[row.key] = json.loads(row.value_json)
-    later = REPORTS.alias()
+    by_number = {trial.number: trial for trial in trials.values()}
+    pruned = and_(wanted, TRIALS.c.state == TrialState.PRUNED)
+    for number, step, told in _last_reports(session, pruned):
+        if number in by_number:
+            by_number[number].intermediate_values[step] = told
+    return by_number
+
+
+def _last_reports(
+    session: Session, wanted: ColumnElement[bool]
+) -> Iterator[tuple[int, int, float]]:
+    """Read number, step and value of the last report of each trial that has one."""
+    later, table = REPORTS.alias(), models.TrialIntermediateValueModel
     last = select(func.max(later.c.step)).where(later.c.trial_id == REPORTS.c.trial_id)
-    is_last = REPORTS.c.step == last.scalar_subquery()
-    for trial, row in of(REPORTS, is_last, TRIALS.c.state == TrialState.PRUNED):
-        trial.intermediate_values[row.step] = (
-            models.TrialIntermediateValueModel.stored_repr_to_intermediate_value(
-                row.intermediate_value, row.intermediate_value_type
-            )
+    joined = (
+        select(TRIALS.c.number, REPORTS)
+        .join(TRIALS, TRIALS.c.trial_id == REPORTS.c.trial_id)
+        .where(wanted, REPORTS.c.step == last.scalar_subquery())
+    )
+    for row in session.execute(joined):
+        value = table.stored_repr_to_intermediate_value(
+            row.intermediate_value, row.intermediate_value_type
         )
-    return {trial.number: trial for trial in trials.values()}
+        yield row.number, row.step, value
 
 
 def _empty_trial(number: int, state: TrialState) -> FrozenTrial:

@@ -22,7 +22,7 @@ from tuner.params import GRUParams
 from tuner.sizes import SIZES, Limits, Shape
 from tuner.space import Space
 from tuner.strategy.chance import Dice
-from tuner.strategy.ranking import telling
+from tuner.strategy.ranking import on_their_way, telling
 from tuner.strategy.samplers import make_sampler
 
 log = logging.getLogger(__name__)
@@ -109,7 +109,9 @@ class _Sketch:
         """Read the trials once: a sampler asks several times for one proposal."""
         if self._trials is None:
             trials = self._history()
-            self._trials = telling(trials, self._directions) if self._is_tpe else trials
+            self._trials = (
+                telling(on_their_way(trials), self._directions) if self._is_tpe else trials
+            )
         chosen = [t for t in self._trials if states is None or t.state in states]
         return copy.deepcopy(chosen) if deepcopy else chosen
 
