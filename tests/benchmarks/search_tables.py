@@ -44,6 +44,7 @@ def ours(recording: Recording, seed: int, *, n_workers: int, costs: Regrets) -> 
 
 def optunas(recording: Recording, seed: int, *, n_workers: int, costs: Regrets) -> Regrets:
     """Run a plain Optuna study with its defaults."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(
         sampler=optuna.samplers.TPESampler(seed=seed), pruner=optuna.pruners.MedianPruner()
     )
@@ -136,7 +137,6 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=30)
     parser.add_argument("--costs", type=read_costs, default="5,10,20,40")
     given = parser.parse_args()
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
     recordings = [read_table(file) for file in table_files(given.tables)]
     at = " ".join(f"{cost:>7g}" for cost in given.costs)
     print(f"{given.workers} workers, {given.seeds} seeds; regret at cost {at}")

@@ -8,10 +8,10 @@ import pytest
 from tests.commands import ask
 from tests.conftest import StudyMaker
 from tests.workers import make_worker
-from tuner.errors import NoUsableTrialError
+from tuner.errors import InputError, NoUsableTrialError
 from tuner.results import trials
 from tuner.simulate import read_recording
-from tuner.storage import Database, create_study
+from tuner.storage import Database, StoredStudy, create_study
 
 ALL = ("budget.trials=8", "pruner.name=none", "sampler.name=random")
 
@@ -72,3 +72,10 @@ def test_a_study_without_complete_trials_is_refused(database: Database, toy: Stu
     study = create_study(database, toy()).study
     with pytest.raises(NoUsableTrialError, match=r"has 0 complete trials .* Run it first"):
         read_recording(database, study)
+
+
+def test_a_study_with_several_objectives_is_refused(database: Database, toy: StudyMaker) -> None:
+    config = toy('metrics=["val_accuracy","bytes"]')
+    stored = StoredStudy(study_id=1, key="two", config=config, shape=None)
+    with pytest.raises(InputError, match=r"several objectives \(val_accuracy, bytes\)"):
+        read_recording(database, stored)

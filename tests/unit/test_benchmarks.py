@@ -9,12 +9,17 @@ from pydantic import ValidationError
 
 from tests.benchmarks.contestant import ARTICLE_PARAMS
 from tests.benchmarks.machine_limit import flop_per_token
+from tests.benchmarks.pruning import effect, whole
 from tests.benchmarks.reviews import make_up_reviews, read_reviews, write_reviews
+from tests.benchmarks.search_tables import halving
 from tests.benchmarks.spans import EVALUATE, REPORT, STEP, WAIT, Clock, Span
 from tests.benchmarks.step_profile import group_of
 from tests.benchmarks.training_speed import parse_params, spread
 from tests.benchmarks.trial_profile import Course
+from tuner.domain import Range
 from tuner.params import GRUParams
+from tuner.simulate import Candidate, Recording
+from tuner.space import Parameter, Space
 
 ARTICLE = GRUParams(**ARTICLE_PARAMS)
 
@@ -117,3 +122,47 @@ def test_the_parts_of_a_trial_add_up_to_its_time_and_evaluations_to_their_share(
 )
 def test_each_operation_belongs_to_a_group(node: str, group: str) -> None:
     assert group_of(node) == group
+
+
+def losses(*curves: list[float]) -> Recording:
+    """Losses after each of four epochs."""
+    return Recording(
+        name="made up",
+        space=Space(
+            parameters=(Parameter(name="x", domain=Range(low=0.0, high=1.0), when={}),),
+        ),
+        direction="minimize",
+        epochs=4,
+        candidates=tuple(
+            Candidate(
+                params={"x": i / len(curves)},
+                reports=tuple((4 * (k + 1), loss) for k, loss in enumerate(curve)),
+            )
+            for i, curve in enumerate(curves)
+        ),
+        best=0.0,
+        poor=1.0,
+        scale="",
+    )
+
+
+def test_a_pruner_that_ends_nobody_loses_and_saves_nothing() -> None:
+    recording = whole(losses([0.5, 0.4, 0.3, 0.2], [0.9, 0.9], [0.6, 0.5, 0.4, 0.3]))
+    assert len(recording.candidates) == 2
+    found = effect(recording, "none", n_workers=1, seed=0)
+    assert (found.loss, found.saved, found.top_ended) == (0.0, 1.0, 0)
+
+
+def test_what_a_pruner_ends_wrongly_is_counted_and_what_it_loses() -> None:
+    late = [0.9, 0.9, 0.9, 0.1]  # the best, and the worst until its last epoch
+    found = effect(
+        losses(late, *([0.5 - i / 100] * 4 for i in range(9))), "asha", n_workers=10, seed=0
+    )
+    assert found.loss == pytest.approx(0.42 - 0.1)
+    assert 1 <= found.top_ended <= 4
+    assert found.saved > 1.5
+
+
+def test_plain_halving_reports_as_it_goes() -> None:
+    one = losses([0.8, 0.6, 0.4, 0.2])
+    assert halving(one, 0, n_workers=1, costs=(0.25, 0.5, 1.0, 9.0)) == (0.8, 0.6, 0.2, 0.2)

@@ -5,7 +5,7 @@ import statistics
 from collections.abc import Sequence
 
 from tuner.domain import Fixed, Point, contains
-from tuner.errors import NoUsableTrialError
+from tuner.errors import InputError, NoUsableTrialError
 from tuner.metrics import Direction, best_so_far
 from tuner.params import DEFAULTS
 from tuner.results import TrialRow, learning_curves, trials
@@ -21,9 +21,15 @@ def read_recording(database: Database, study: StoredStudy) -> Recording:
     too: a study that was run without pruner tells most.
 
     Raises:
+        InputError: It has several objectives.
         NoUsableTrialError: Fewer than two trials are complete, or all are worth the same.
     """
     config = study.config
+    if config.metrics is not None:
+        raise InputError(
+            f"Study {config.name!r} has several objectives ({', '.join(config.metrics)}), and "
+            f"regret is counted in one. Expected a study with a single metric."
+        )
     curves = learning_curves(database, study)
     rows = [
         row
