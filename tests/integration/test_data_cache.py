@@ -124,6 +124,20 @@ def test_processes_that_start_at_once_prepare_once(data: Path, machine_cache: Pa
     assert {path.suffix for path in machine_cache.glob("ids/*")} == {".ids"}  # nothing else is left
 
 
+def test_data_that_grows_old_enough_while_it_is_prepared_is_kept(
+    data: Path, machine_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(origin, "TIME_GRAIN", 3 * 10**8)
+    write(data, "film")  # now
+    assert not origin_of(DataConfig(source=str(data)), seed=0, folder=Path()).look().is_settled
+
+    told = machine_cache.with_name("told")
+    prepare_slowly(data, told)
+    prepare_slowly(data, told)
+
+    assert [line.split()[0] for line in told.read_text().splitlines()] == ["built", "has", "has"]
+
+
 def test_who_waits_says_for_whom(
     data: Path,
     machine_cache: Path,

@@ -104,7 +104,8 @@ def cached(origin: Origin, build: Callable[[], Prepared]) -> Prepared:
                 return known
             look, checksum = origin.look(), origin.checksum()
             prepared = build()
-            if look == origin.look() and (look.is_settled or checksum == origin.checksum()):
+            is_same = look.stamps == origin.look().stamps
+            if is_same and (look.is_settled or checksum == origin.checksum()):
                 with contextlib.suppress(OSError):
                     remove_entries(older_than=MAX_AGE)
                 entry = Entry(
