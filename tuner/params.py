@@ -32,7 +32,7 @@ class GRUParams(BaseModel):
     """Share of the trial's gradient steps in which the step size grows from 0 at first."""
     batch_size: Annotated[int, Field(ge=1, le=65_536)] = 64
     """Examples a gradient step."""
-    units: Annotated[int, Field(ge=1, le=8_192)] = 128
+    units: Annotated[int, Field(ge=1, le=8_192)] = 64
     """Width of each GRU layer, in each direction."""
     layers: Annotated[int, Field(ge=1, le=8)] = 1
     """Number of GRU layers, one on top of the other."""
@@ -40,7 +40,7 @@ class GRUParams(BaseModel):
     """Whether each layer also reads the text from its end."""
     pooling: Pooling = "mean_max"
     """How a text's GRU outputs over time become one vector."""
-    embedding: Annotated[int, Field(ge=1, le=8_192)] = 128
+    embedding: Annotated[int, Field(ge=1, le=8_192)] = 64
     """Width of the word vectors."""
     word_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Share of words that training reads as unknown ones."""

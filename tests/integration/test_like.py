@@ -95,7 +95,7 @@ def test_values_that_do_not_fit_are_told_and_the_sampler_fills_in(
 
     assert done.returncode == 0, done.stderr
     assert f"learning_rate = {best.params['learning_rate']!r} is not a number from" in done.stderr
-    assert "units = 96 is not in the new space, where it is 128" in done.stderr
+    assert "units = 96 is not in the new space, where it is 64" in done.stderr
     assert plans(database)[1] == (f"like old/{best.number}", {"dropout": best.params["dropout"]})
     study = find_study(database, "toy")
     run(database, study, 0.5, 0.5)

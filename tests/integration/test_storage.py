@@ -217,7 +217,7 @@ def test_a_trial_is_opened_running_with_all_its_params(database: Database, toy: 
     assert trial.state == TrialState.RUNNING
     assert trial.number == claim.number == 0
     assert set(trial.params) == {"learning_rate", "dropout"}
-    assert claim.params["units"] == 128  # what is not tuned is stored too
+    assert claim.params["units"] == 64  # what is not tuned is stored too
     assert claim.params["dropout"] == trial.params["dropout"]
 
 

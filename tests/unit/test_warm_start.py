@@ -49,7 +49,7 @@ def test_a_parameter_that_only_the_new_study_tunes_gets_what_the_trial_was_train
             "units = 96 is not one of 32, 64; it is left to the sampler",
         ),
         (("space.units=64",), {"units": 96}, "units = 96 is fixed in the new study, to 64"),
-        ((), {"units": 96}, "units = 96 is not in the new space, where it is 128"),
+        ((), {"units": 96}, "units = 96 is not in the new space, where it is 64"),
         (
             ("space.layers=[1,2]", "space.layer_dropout={low=0.0,high=0.5,when={layers=2}}"),
             {"layer_dropout": 0.2},
