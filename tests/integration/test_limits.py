@@ -28,11 +28,11 @@ from tuner.storage import (
 from tuner.storage.schema import SLOTS
 
 SHAPE = Shape(n_ids=1000, n_classes=2)
-#: From 20,000 bytes up; the default point has 3 million.
+#: From 20,000 bytes up; the default point has 457,736.
 LIMITED = (
-    "space.units={low=4,high=256}",
-    "space.embedding={low=4,high=256}",
-    "constraints.bytes=1_000_000",
+    "space.units={low=4,high=192}",
+    "space.embedding={low=4,high=192}",
+    "constraints.bytes=450_000",
     "budget.trials=14",
 )
 #: Six points, of which those with 64 units are beyond 400,000 bytes.
@@ -71,9 +71,9 @@ def test_no_trial_is_larger_than_a_limit_and_each_tells_by_how_much(
     for row in rows:
         size = n_bytes(study, row.number, database)
         details = show_trial(database, study, row.number)
-        assert size <= 1_000_000
+        assert size <= 450_000
         assert details.attributes["bytes"] == size
-        assert details.constraints == {"bytes": pytest.approx(size / 1_000_000 - 1)}
+        assert details.constraints == {"bytes": pytest.approx(size / 450_000 - 1)}
     plain = optuna.load_study(study_name="toy", storage=database.storage)
     assert all(trial.constraints["bytes"] <= 0 for trial in plain.trials)
 
@@ -85,9 +85,7 @@ def test_a_point_beyond_the_limits_is_never_planned(database: Database, toy: Stu
     begun = planned(database)
     assert begun  # some of the points that fill the space are small enough
     assert config.space.default_point() not in begun
-    with pytest.raises(
-        InputError, match=r"beyond the limits of 'toy': bytes 1,\d+,\d+ > 1,000,000"
-    ):
+    with pytest.raises(InputError, match=r"beyond the limits of 'toy': bytes 1,\d+,\d+ > 450,000"):
         enqueue(database, study, {"units": 128, "embedding": 128})
     enqueue(database, study, {"units": 8, "embedding": 8})
     assert planned(database) == [*begun, {"units": 8, "embedding": 8}]
@@ -147,7 +145,7 @@ def test_a_trial_of_somebody_else_is_best_only_where_it_tells_that_it_keeps_to_t
 def test_limits_of_a_stored_study_do_not_change(database: Database, toy: StudyMaker) -> None:
     create(database, toy(*LIMITED))
 
-    with pytest.raises(FrozenStudyError, match=r"constraints\.bytes: 1000000 -> 2000000"):
+    with pytest.raises(FrozenStudyError, match=r"constraints\.bytes: 450000 -> 2000000"):
         create(database, toy(*LIMITED, "constraints.bytes=2_000_000"))
     with pytest.raises(FrozenStudyError, match=r"constraints\.parameters: \(not there\) -> 9"):
         create(database, toy(*LIMITED, "constraints.parameters=9"))

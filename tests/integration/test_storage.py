@@ -499,7 +499,7 @@ def test_the_first_slot_has_the_default_point(database: Database, toy: StudyMake
     claim = slots_of(database, study).claim(new_token())
 
     assert claim is not None
-    assert claim.planned == {"learning_rate": 2e-3, "dropout": 0.4, "units": 40}
+    assert claim.planned == {"learning_rate": 2e-3, "dropout": 0.4, "units": 64}
 
 
 def planned_points(database: Database, study: StoredStudy) -> list[tuple[str | None, Any]]:
