@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.commands import TINY, ask, call, data, settings
 
 #: From 6 kB to 80 kB.
@@ -15,6 +17,7 @@ GOALS = settings(
 )
 
 
+@pytest.mark.slow
 def test_a_study_of_good_and_small_models_is_checked_run_and_asked(tmp_path: Path) -> None:
     storage, file = f"sqlite:///{tmp_path / 'studies.db'}", tmp_path / "tiny.toml"
     file.write_text(TINY)

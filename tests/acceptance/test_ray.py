@@ -110,6 +110,7 @@ def wait_until(condition: Callable[[], object], running: subprocess.Popen[str]) 
         time.sleep(0.25)
 
 
+@pytest.mark.slow
 def test_workers_get_a_gpu_each_outlive_what_dies_and_hand_back_on_ctrl_c(
     url: str, study_file: Path, tmp_path: Path
 ) -> None:

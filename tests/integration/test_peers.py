@@ -32,6 +32,7 @@ def job(tmp_path: Path) -> Job:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [StockTraining, SharedTraining])
 def test_each_epochs_accuracy_on_all_validation_reviews_is_recorded(
     job: Job, kind: type[StockTraining | SharedTraining]
