@@ -47,19 +47,21 @@ class Format:
             )
 
 
-def check_size(artifact: Artifact, title: str) -> None:
-    """Refuse models that are too large for a file of at most 2 GiB.
+def check_size(artifact: Artifact, title: str, *, most: int = MAX_BYTES) -> None:
+    """Refuse models that are too large for one file.
 
     Args:
         artifact: The models, in float32.
         title: What people call the format.
+        most: Bytes of weights that it holds.
 
     Raises:
         InputError: They are.
     """
     size = 4 * sum(classifier.net.count_params() for classifier in artifact.classifiers)
-    if size > MAX_BYTES:
+    if size > most:
         raise InputError(
-            f"{title} holds at most 2 GiB in a file; these models have {size / 2**30:.1f} GiB of "
-            f"weights. Export to saved_model, or tune smaller models (`constraints.bytes`)."
+            f"{title} holds at most {most / 2**30:.1f} GiB in a file; these models have "
+            f"{size / 2**30:.1f} GiB of weights. Export to saved_model, or tune smaller models "
+            f"(`constraints.bytes`)."
         )
