@@ -75,6 +75,7 @@ def test_the_process_that_exports_sees_no_gpu_and_no_secret(artifact: Path, tmp_
     assert found == [pytest.approx(row, abs=1e-6) for row in expected.tolist()]
 
 
+@pytest.mark.slow
 def test_an_interrupted_export_leaves_nothing(
     artifact: Path, tmp_path: Path, heard_interruptions: None
 ) -> None:
