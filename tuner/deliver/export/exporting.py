@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib import metadata, resources
+from importlib import resources
 from pathlib import Path
 
 from tuner.deliver.artifact import Artifact, open_artifact
@@ -88,7 +88,7 @@ def export(
     def fill(folder: Path) -> ExportManifest:
         say(f"Converting {order.artifact} to {form.title}.")
         manifest = _write_model(order, exact, form, folder)
-        runtime = f"{form.runtime} {metadata.version(form.runtime)}"
+        runtime = form.runtime()
         say(f"Comparing it with Keras on {len(questions)} texts, in {runtime}.")
         truth = ask_keras(exact, questions)
         difference = largest_difference(ask_export(folder, questions), truth)

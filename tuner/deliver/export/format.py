@@ -24,8 +24,8 @@ class Format:
     title: str
     #: Modules that tuner does not come with.
     modules: tuple[str, ...]
-    #: The package that runs it here.
-    runtime: str
+    #: Says what runs it here, with its version.
+    runtime: Callable[[], str]
     #: What else a reader should know, in Markdown, a line each.
     notes: tuple[str, ...]
     #: Raises InputError, with the reason, for what the format cannot hold.

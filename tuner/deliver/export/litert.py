@@ -6,6 +6,7 @@ but it takes its time.
 """
 
 import tempfile
+from importlib import metadata
 from pathlib import Path
 
 import tensorflow as tf
@@ -63,7 +64,7 @@ LITERT = Format(
     name="litert",
     title=TITLE,
     modules=("ai_edge_litert",),
-    runtime="ai-edge-litert",
+    runtime=lambda: f"LiteRT {metadata.version('ai-edge-litert')}",
     notes=(
         f'`{FILE}` needs LiteRT\'s built-in operations alone, no TensorFlow operations ("Flex"). '
         "Its signature is `serving_default`.",

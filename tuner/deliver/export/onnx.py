@@ -44,11 +44,17 @@ def _write(artifact: Artifact, folder: Path) -> Interface:
     return Interface(takes="ids", input=given, output=result)
 
 
+def _runtime() -> str:
+    import onnxruntime
+
+    return f"ONNX Runtime {onnxruntime.__version__}"
+
+
 ONNX = Format(
     name="onnx",
     title=TITLE,
     modules=("onnx", "onnxruntime"),
-    runtime="onnxruntime",
+    runtime=_runtime,
     notes=(
         f"`{FILE}` has operators of ONNX's opset 17 alone, none of a vendor's.",
         "It takes any number of texts at once, padded with 0 on the right to the longest, and cuts "

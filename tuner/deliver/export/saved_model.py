@@ -37,7 +37,7 @@ SAVED_MODEL = Format(
     name="saved_model",
     title="SavedModel",
     modules=(),
-    runtime="tensorflow",
+    runtime=lambda: f"TensorFlow {tf.__version__}",
     notes=(
         f"`{FOLDER}/` is the SavedModel. Its signature is `serving_default`.",
         f"TensorFlow Serving wants a number for a version: mount `{FOLDER}/` as `/models/NAME/1`.",
