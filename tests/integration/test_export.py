@@ -86,9 +86,10 @@ def answers(folder: Path, *given: str) -> npt.NDArray[np.float64]:
 
 @pytest.fixture(scope="module")
 def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three models of words, never changed."""
-    target = tmp_path_factory.mktemp("artifacts") / "three.model"
-    make_artifact(target, WORDS, params=FROM_START, n_classes=3)
+    """Two models of words, never changed."""
+    target = tmp_path_factory.mktemp("artifacts") / "two.model"
+    params = (net(max_length=10, chunk_length=5, bidirectional=False), net(max_length=12))
+    make_artifact(target, WORDS, params=params, n_classes=3)
     return target
 
 
@@ -176,13 +177,11 @@ def test_what_differs_from_keras_is_not_written(
     export(order(artifact, to, tmp_path / "out"))
     before = (tmp_path / "out" / MANIFEST).read_bytes()
 
-    for target in (tmp_path / "out", tmp_path / "new"):
-        with pytest.raises(InputError, match=r"differs from Keras by up to .* Expected 1e-12"):
-            export(order(artifact, to, target, replace=True), tolerance=1e-12)
+    with pytest.raises(InputError, match=r"differs from Keras by up to .* Expected 1e-12"):
+        export(order(artifact, to, tmp_path / "out", replace=True), tolerance=1e-12)
 
     assert (tmp_path / "out" / MANIFEST).read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
-    export(order(artifact, to, tmp_path / "out", replace=True))
 
 
 def test_probabilities_that_are_no_numbers_are_a_difference() -> None:
