@@ -51,7 +51,7 @@ def test_the_process_that_exports_sees_no_gpu_and_no_secret(artifact: Path, tmp_
         *("--format", "json"),
     )
     seen = child_of(running).environ()
-    printed, said = running.communicate(timeout=120)
+    printed, said = running.communicate(timeout=240)
 
     assert running.returncode == 0, said
     assert seen["CUDA_VISIBLE_DEVICES"] == "-1"
