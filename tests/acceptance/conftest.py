@@ -1,6 +1,17 @@
-"""Which acceptance tests take minutes and can wait for `pytest -m slow`."""
+"""Which acceptance tests take minutes and can wait for `pytest -m slow`; what several need."""
+
+import signal
+from collections.abc import Iterator
 
 import pytest
+
+
+@pytest.fixture
+def heard_interruptions() -> Iterator[None]:
+    """Where a shell starts tests in the background, they and their children hear no SIGINT."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

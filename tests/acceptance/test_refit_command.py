@@ -149,14 +149,6 @@ def _predicts(target: Path) -> None:
     ]
 
 
-@pytest.fixture
-def heard_interruptions() -> Iterator[None]:
-    """Where a shell starts tests in the background, they and their children hear no SIGINT."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 @pytest.mark.slow
 def test_an_interrupted_refit_leaves_nothing(
     finished: Finished, tmp_path: Path, heard_interruptions: None

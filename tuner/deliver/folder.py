@@ -5,20 +5,30 @@ import os
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 from tuner.deliver.manifest import MANIFEST, FileEntry, Manifest
 from tuner.errors import InputError
 
 #: What writes a file of the artifact, at the path that it is given.
 Writer = Callable[[Path], object]
+Written = TypeVar("Written")
 
 
-def check_target(target: Path, *, replace: bool) -> None:
+def check_target(
+    target: Path,
+    *,
+    replace: bool,
+    what: str = "artifact",
+    read: Callable[[Path], object] | None = None,
+) -> None:
     """See before the work whether an artifact can be written there after it.
 
     Args:
         target: Its folder.
         replace: Whether an artifact that is there may go.
+        what: What is written, where it is another kind of folder with a manifest.
+        read: Reads the manifest in a folder of that kind, and raises where it is another one.
 
     Raises:
         InputError: It cannot.
@@ -31,12 +41,12 @@ def check_target(target: Path, *, replace: bool) -> None:
         return
     if not (target.is_dir() and (target / MANIFEST).is_file()):
         raise InputError(
-            f"{target} is there already and is no artifact of tuner's. Name another folder with -o."
+            f"{target} is there already and is no {what} of tuner's. Name another folder with -o."
         )
-    _read_manifest(target)  # another program's, or a newer tuner's, stays
+    (read or _read_manifest)(target)  # another program's, or a newer tuner's, stays
     if not replace:
         raise InputError(
-            f"{target} holds an artifact already. Name another folder with -o, or replace it with "
+            f"{target} holds an {what} already. Name another folder with -o, or replace it with "
             f"--force."
         )
 
@@ -59,17 +69,38 @@ def write_artifact(
         InputError: It cannot be written there.
     """
     check_target(target, replace=replace)
+
+    def fill(folder: Path) -> Manifest:
+        for name, write in files.items():
+            write(folder / name)
+        whole = manifest.model_copy(update={"files": list_files(folder)})
+        (folder / MANIFEST).write_text(whole.to_json(), encoding="utf-8")
+        return whole
+
+    return write_folder(target, fill)
+
+
+def write_folder(target: Path, fill: Callable[[Path], Written]) -> Written:
+    """Write a folder: it is there as a whole, or not at all.
+
+    Args:
+        target: The folder; what is there goes, once all is written.
+        fill: Writes everything into the empty folder that it is given. Where it raises, all stays
+            as it was.
+
+    Returns:
+        What `fill` returns.
+
+    Raises:
+        InputError: It cannot be written there.
+    """
     target = target.resolve()  # what a link points at is replaced, not the link
     unfinished = target.with_name(f".{target.name}.{os.getpid()}")
     try:
         unfinished.mkdir()
-        for name, write in files.items():
-            write(unfinished / name)
-        entries = {name: _entry((unfinished / name).read_bytes()) for name in files}
-        whole = manifest.model_copy(update={"files": entries})
-        (unfinished / MANIFEST).write_text(whole.to_json(), encoding="utf-8")
-        for name in (*files, MANIFEST):
-            _flush(unfinished / name)
+        written = fill(unfinished)
+        for path in _files(unfinished):
+            _flush(path)
         _put(unfinished, target)
     except OSError as error:
         raise InputError(
@@ -78,7 +109,21 @@ def write_artifact(
         ) from error
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)  # gone already where all went well
-    return whole
+    return written
+
+
+def list_files(folder: Path) -> dict[str, FileEntry]:
+    """Tell each file of a folder by its hash and size.
+
+    Args:
+        folder: Which has no manifest yet.
+
+    Returns:
+        By path within the folder, with ``/`` between its parts, in the order of the paths.
+    """
+    return {
+        path.relative_to(folder).as_posix(): _entry(path.read_bytes()) for path in _files(folder)
+    }
 
 
 def read_artifact(folder: Path) -> tuple[Manifest, Mapping[str, bytes]]:
@@ -138,6 +183,10 @@ def _read_manifest(folder: Path) -> Manifest:
         return Manifest.from_json(text)
     except InputError as error:
         raise InputError(f"{path} {error}.") from error
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
 def _entry(content: bytes) -> FileEntry:

@@ -23,11 +23,47 @@ FORMAT_VERSION: Final = 1
 FILE_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
 
 
-class _Table(BaseModel):
+class Table(BaseModel):
+    """What all parts of a manifest have in common: nothing is guessed, nothing is left over."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
-class FileEntry(_Table):
+class Document(Table):
+    """A file that says what it is: each kind adds its ``format`` and ``version``, with defaults."""
+
+    def to_json(self) -> str:
+        """Write it, for programs and people."""
+        return json.dumps(self.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Self:
+        """Read what `to_json` wrote.
+
+        Raises:
+            InputError: It is something else; the message is without the file's name.
+        """
+        kind, version = (cls.model_fields[name].default for name in ("format", "version"))
+        try:
+            found = json.loads(text)
+        except ValueError as error:  # no JSON, or not UTF-8
+            raise InputError(f"is no JSON ({error})") from error
+        if not isinstance(found, dict) or found.get("format") != kind:
+            raise InputError(f'is not tuner\'s: expected "format": "{kind}" in it')
+        if found.get("version") != version:
+            raise InputError(
+                f"has version {found.get('version')!r} of the format; this tuner reads version "
+                f"{version}. Install the tuner that made it, or a newer one"
+            )
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            first = error.errors()[0]
+            key = ".".join(map(str, first["loc"]))
+            raise InputError(f"does not hold what it should: {key}: {first['msg']}") from error
+
+
+class FileEntry(Table):
     """A file of the artifact."""
 
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -36,7 +72,7 @@ class FileEntry(_Table):
     """Bytes."""
 
 
-class Member(_Table):
+class Member(Table):
     """One of the models, whose probabilities are averaged."""
 
     file: Annotated[str, Field(pattern=FILE_NAME)]
@@ -53,7 +89,7 @@ class Member(_Table):
     """Numbers that training adjusted."""
 
 
-class Origin(_Table):
+class Origin(Table):
     """Where the models come from."""
 
     study: str
@@ -80,7 +116,7 @@ class Origin(_Table):
     """When, UTC, ISO 8601."""
 
 
-class FinalResult(_Table):
+class FinalResult(Table):
     """What came of reading the test set."""
 
     reading: Annotated[int, Field(ge=1)]
@@ -93,7 +129,7 @@ class FinalResult(_Table):
     """Against simpler models, on the same examples."""
 
 
-class Manifest(_Table):
+class Manifest(Document):
     """All about an artifact."""
 
     format: Literal["tuner-artifact"] = FORMAT
@@ -114,35 +150,6 @@ class Manifest(_Table):
     """What the test set says; None where it was not read."""
     files: Mapping[str, FileEntry] = {}
     """Every file but this one."""
-
-    def to_json(self) -> str:
-        """Write it, for programs and people."""
-        return json.dumps(self.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n"
-
-    @classmethod
-    def from_json(cls, text: str | bytes) -> Self:
-        """Read what `to_json` wrote.
-
-        Raises:
-            InputError: It is something else; the message is without the file's name.
-        """
-        try:
-            found = json.loads(text)
-        except ValueError as error:  # no JSON, or not UTF-8
-            raise InputError(f"is no JSON ({error})") from error
-        if not isinstance(found, dict) or found.get("format") != FORMAT:
-            raise InputError(f'is not tuner\'s: expected "format": "{FORMAT}" in it')
-        if found.get("version") != FORMAT_VERSION:
-            raise InputError(
-                f"has version {found.get('version')!r} of the format; this tuner reads version "
-                f"{FORMAT_VERSION}. Install the tuner that made it, or a newer one"
-            )
-        try:
-            return cls.model_validate_json(text)
-        except ValidationError as error:
-            first = error.errors()[0]
-            key = ".".join(map(str, first["loc"]))
-            raise InputError(f"does not hold what it should: {key}: {first['msg']}") from error
 
 
 def data_name(config: DataConfig, *, test: bool = False) -> str:

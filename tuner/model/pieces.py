@@ -39,7 +39,7 @@ class Pieces:
         self.lengths = _count(self.ids)
         text_starts, text_positions = _places(self.ids)
         self._by_text = text_starts + text_positions  # (batch, time)
-        self._text_starts = text_starts[:, :1]
+        self._text_starts = text_starts  # (batch, 1)
         lengths, starts, positions = self.lengths, text_starts, text_positions
         if length:
             row_starts, numbers = _places(self.ids[:, ::length])
@@ -109,9 +109,15 @@ def _padded(ids: Tensor, length: int) -> Tensor:
 
 
 def _places(ids: Tensor) -> tuple[Tensor, Tensor]:
-    """Say where each element's row begins, counted through all, and its number in the row."""
+    """Say where each row begins, counted through all elements, and each element's number in it.
+
+    Returns:
+        A column, int32, (rows, 1), and int32, (rows, columns). Add them in this order: where Keras
+        knows that there is one row, it takes a whole row that is added for a bias, and an exported
+        net has integers for a bias, which LiteRT does not know.
+    """
     ones = ops.ones_like(ids)
-    starts = (ops.cumsum(ones, axis=0) - 1) * ops.sum(ones, axis=1, keepdims=True)
+    starts = (ops.cumsum(ones[:, :1], axis=0) - 1) * ops.sum(ones, axis=1, keepdims=True)
     return starts, ops.cumsum(ones, axis=1) - 1
 
 

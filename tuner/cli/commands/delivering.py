@@ -95,3 +95,44 @@ def predict(folder: str, text: tuple[str, ...], column: str, form: str) -> None:
     from tuner.cli.predict import predict_texts
 
     predict_texts(folder, text, column, form)
+
+
+@click.command()
+@FOLDER
+@click.option(
+    "--to",
+    required=True,
+    type=click.Choice(["saved_model", "onnx", "litert"]),
+    help="The format; onnx and litert need the extra of that name.",
+)
+@click.option("-o", "--output", metavar="OUT", required=True, help="Folder of the export.")
+@click.option("--force", is_flag=True, help="Replace an export that is there.")
+@click.option(
+    "--texts",
+    metavar="FILE",
+    help="Compare with Keras on the first 1,000 texts of this file too, beside made-up ones.",
+)
+@click.option(
+    "--column", default="text", show_default=True, help="Column of FILE that holds the texts."
+)
+@as_format("text", "json")
+@debugging
+def export(
+    folder: str, to: str, output: str, force: bool, texts: str | None, column: str, form: str
+) -> None:
+    """Export an artifact for programs without Keras, in any language.
+
+    saved_model takes raw texts. onnx and litert start at ids: the vocabulary, the rules for texts
+    and a program that follows them lie beside the model. An ensemble becomes one file.
+
+    Each export is compared with Keras in its own runtime; one that differs is not written.
+
+    \b
+    Example:
+      tuner export imdb.model --to onnx -o imdb.onnx --texts reviews.csv.gz
+    """
+    from tuner.cli.export import export_artifact
+
+    export_artifact(
+        folder, to=to, output=output, texts=texts, column=column, force=force, form=form
+    )

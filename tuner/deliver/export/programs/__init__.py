@@ -1,0 +1,1 @@
+"""Programs that go with exports, as ``predict.py``: they need a runtime, and nothing of ours."""
