@@ -1,8 +1,9 @@
 """Artifacts as small as they can be, for tests of what is done with them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import keras
 import numpy as np
 
 from tuner.data.text import learn_words, tokenize
@@ -28,8 +29,12 @@ def make_artifact(
     params: Sequence[GRUParams] = (TINY,),
     n_classes: int = 2,
     replace: bool = False,
+    prepare: Callable[[int, keras.Model], object] | None = None,
 ) -> Manifest:
-    """Write an artifact of models that were never trained, each with weights of its own."""
+    """Write an artifact of models, each with weights of its own.
+
+    They were never trained, unless `prepare` does that: it is given each net with its number.
+    """
     n_ids = 50 if words is None else len(words) + 2
     names = [f"model-{i}.keras" for i in range(len(params))]
     manifest = Manifest(
@@ -58,5 +63,7 @@ def make_artifact(
     files: dict[str, Writer] = {CARD: write_card(manifest)}
     for seed, (name, each) in enumerate(zip(names, params, strict=True)):
         net = build_model(each, vocabulary=n_ids, n_classes=n_classes, seed=seed)
+        if prepare is not None:
+            prepare(seed, net)
         files[name] = build_classifier(net, each, words).save
     return write_artifact(target, manifest, files, replace=replace)

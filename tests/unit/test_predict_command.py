@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tuner.cli.predict import CHUNK, _chunks, _printed, _texts
+from tuner.cli.predict import CHUNK, _chunks, _printed
+from tuner.cli.texts import texts_of
 from tuner.errors import DataError, InputError
 
 CLASSES = ("neg", "a, b")
@@ -16,7 +17,7 @@ SHARES = [[0.25, 0.75], [0.6, 0.4]]
 
 
 def texts(*given: str, column: str = "text") -> list[str]:
-    return list(_texts(given, column))
+    return list(texts_of(given, column))
 
 
 def test_texts_are_taken_as_they_are() -> None:

@@ -4,19 +4,15 @@ import csv
 import io
 import itertools
 import json
-import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 
 import click
 
 from tuner.cli.computing import use_device
 from tuner.cli.group import say
-from tuner.errors import InputError
+from tuner.cli.texts import texts_of
 
-#: What stands for stdin.
-STDIN = "-"
 #: Texts that are predicted and printed together; within them the short ones come first.
 CHUNK = 8_192
 #: Seconds from one word about the progress to the next.
@@ -30,11 +26,11 @@ def predict_texts(folder: str, given: Sequence[str], column: str, form: str) -> 
 
     Args:
         folder: The artifact's.
-        given: Texts; or one name of a file, or `STDIN`.
+        given: Texts; or one name of a file, or ``-`` for stdin.
         column: The file's column that holds the texts.
         form: ``table``, ``json`` or ``csv``.
     """
-    texts = _texts(given, column)
+    texts = texts_of(given, column)
     use_device()
     from tuner.deliver import open_artifact
 
@@ -45,34 +41,6 @@ def predict_texts(folder: str, given: Sequence[str], column: str, form: str) -> 
         lines = _printed(artifact.classes, chunk, probabilities.tolist(), form, first=not number)
         click.echo("\n".join(lines))
         tell.done(len(chunk))
-
-
-def _texts(given: Sequence[str], column: str) -> Iterable[str]:
-    from tuner.data.files import text_of
-    from tuner.data.rows import SUFFIXES, read_rows
-
-    if list(given) == [STDIN]:
-        return _lines_of_stdin()
-    if len(given) == 1:
-        is_name = given[0].lower().endswith(SUFFIXES) and not any(map(str.isspace, given[0]))
-        path = Path(given[0])
-        if is_name and not path.is_file():
-            raise InputError(f"{path}: there is no such file. Expected a text, - or a file.")
-        if is_name:
-            rows = read_rows(path, {"--column": column})
-            return (text_of(cells[column], place, column) for place, cells in rows)
-    return given
-
-
-def _lines_of_stdin() -> Iterator[str]:
-    for number, line in enumerate(sys.stdin.buffer, start=1):
-        try:
-            yield line.decode().rstrip("\r\n")
-        except UnicodeDecodeError as error:
-            raise InputError(
-                f"stdin, line {number}, byte {error.start + 1}: not UTF-8. Expected one text a "
-                f"line in UTF-8."
-            ) from error
 
 
 def _chunks(texts: Iterable[str]) -> Iterator[list[str]]:

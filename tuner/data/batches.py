@@ -91,7 +91,7 @@ def training_batches(
     order = shuffled[np.lexsort((kept[shuffled], window))]
     for batch in rng.permutation(n_all):
         rows = order[bounds[batch] : bounds[batch + 1]]
-        yield _padded(data, rows, max_length, truncate, pad_to), data.labels[rows]
+        yield padded(data, rows, max_length, truncate, pad_to), data.labels[rows]
 
 
 def evaluation_batches(
@@ -117,13 +117,42 @@ def evaluation_batches(
     order = np.argsort(np.minimum(data.lengths, max_length), kind="stable")
     for start in range(0, len(data), batch_size):
         rows = order[start : start + batch_size]
-        yield rows, _padded(data, rows, max_length, truncate, pad_to)
+        yield rows, padded(data, rows, max_length, truncate, pad_to)
 
 
-def _padded(data: Encoded, rows: Rows, max_length: int, truncate: Truncate, pad_to: int) -> Ids:
-    begins, ends = data.offsets[rows], data.offsets[rows + 1]
-    kept = np.minimum(ends - begins, max_length)  # (batch,)
-    starts = begins if truncate == "end" else ends - kept
+def read_part(lengths: Rows, max_length: int, truncate: Truncate) -> tuple[Rows, Rows]:
+    """Say which part of texts is read.
+
+    Args:
+        lengths: Words of each text; int64, (n,).
+        max_length: Words of a text that are kept, at most.
+        truncate: Which end of a longer text is cut off.
+
+    Returns:
+        Number of the first word that is read, and of words that are; int64, (n,) each.
+    """
+    kept = np.minimum(lengths, max_length)
+    return (np.zeros_like(kept) if truncate == "end" else lengths - kept), kept
+
+
+def padded(
+    data: Encoded, rows: Rows, max_length: int, truncate: Truncate, pad_to: int = TIME_STEP
+) -> Ids:
+    """Make a batch of some texts.
+
+    Args:
+        data: The texts.
+        rows: Which of them, any number of times; int64, (batch,), not empty.
+        max_length: Tokens of a text that are kept, at most.
+        truncate: Which end of a longer text is cut off.
+        pad_to: The padded length is a multiple of this.
+
+    Returns:
+        Ids padded on the right with 0; int32, (batch, time).
+    """
+    begins = data.offsets[rows]
+    firsts, kept = read_part(data.offsets[rows + 1] - begins, max_length, truncate)  # (batch,)
+    starts = begins + firsts
     n_steps = -(-int(kept.max()) // pad_to) * pad_to
     steps = np.arange(n_steps)
     # Reads on into the next texts, and then forgets that: quicker than picking what is real.

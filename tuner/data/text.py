@@ -12,6 +12,7 @@ spaces between them. Texts in other scripts than the Latin one are otherwise rea
 """
 
 import itertools
+import re
 import string
 from array import array
 from collections import defaultdict
@@ -30,6 +31,8 @@ UNKNOWN_ID = 1
 #: Name of the layer that holds the vocabulary inside a model.
 VECTORIZER = "vocabulary"
 _PUNCTUATION = string.punctuation.encode()
+#: What stands between two pieces of ASCII white space, which `bytes.split` cuts at.
+_PIECE = re.compile(r"[^ \t\n\r\v\f]+")
 
 Flat = tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]
 
@@ -62,6 +65,23 @@ def tokenize(texts: Sequence[str]) -> Tokens:
         places.extend(map(place_of.__getitem__, words))
         lengths[i] = len(words)
     return Tokens(words=tuple(place_of), places=np.array(places, dtype=np.int32), lengths=lengths)
+
+
+def word_spans(text: str) -> list[tuple[int, int]]:
+    """Say where the words of a text stand in it, for who shows them.
+
+    Args:
+        text: Any text.
+
+    Returns:
+        Begin and end of each of the words that `tokenize` cuts, in characters, with the
+        punctuation in and around it.
+
+    Example:
+        >>> word_spans("It's -- fine!")
+        [(0, 4), (8, 13)]
+    """
+    return [piece.span() for piece in _PIECE.finditer(text) if piece[0].strip(string.punctuation)]
 
 
 def learn_words(tokens: Tokens, rows: Rows, vocabulary: int) -> tuple[str, ...]:
