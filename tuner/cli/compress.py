@@ -73,7 +73,7 @@ def compress_artifact(
         click.echo(json.dumps(_to_json(found, output, unseen=unseen)))
     else:
         console(stderr=False).print(_table(found.rows))
-        if found.written is not None:
+        if found.written is not None and found.chosen is not None:
             click.echo(f"artifact: {output} ({found.chosen.variant})")
     say(
         f"On {found.n_examples:,} validation examples, with 95 % intervals; milliseconds a text on "

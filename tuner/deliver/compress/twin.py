@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -53,8 +54,6 @@ def write_twin(
             epochs_from=original.origin.epochs_from,
             fingerprint=original.origin.fingerprint,
         )
-        (result,) = train_models(
-            plan, without, tell=lambda stage, number=number: tell(number, stage)
-        )
+        (result,) = train_models(plan, without, tell=partial(tell, number))
         files[member.file] = build_classifier(result.model, member.params, data.words).save
     write_artifact(target, original, files)

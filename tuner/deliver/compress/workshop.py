@@ -119,9 +119,10 @@ class Workshop:
         """What each id means to the models together; (n_ids,)."""
         rows = np.random.default_rng(self._seed).permutation(len(self._learn))[:N_TEXTS]
         texts = self._learn.subset(rows)
-        return np.sum(
-            [importance(c.net, c.member.params, texts) for c in self._artifact.classifiers], axis=0
-        )
+        total: npt.NDArray[np.float64] = np.zeros(self._artifact.manifest.n_ids)
+        for classifier in self._artifact.classifiers:
+            total += importance(classifier.net, classifier.member.params, texts)
+        return total
 
 
 #: What steps do, for people.
