@@ -311,8 +311,8 @@ def test_formats_are_tried_alone_and_all_else_in_the_smallest_of_them() -> None:
     assert names("low_rank", "int8", "float16") == [
         "float16",
         "int8",
-        "low_rank:64+int8",
         "low_rank:32+int8",
+        "low_rank:16+int8",
     ]
     assert names("distil", "prune:0.95") == ["distil:32", "prune:0.95", "distil:32+prune:0.95"]
 
@@ -326,12 +326,12 @@ def test_mild_steps_go_with_mild_ones_and_some_never_go_together() -> None:
         "vocabulary:2500+int8",
         "prune:0.8+int8",
         "prune:0.9+int8",
-        "low_rank:64+int8",
         "low_rank:32+int8",
+        "low_rank:16+int8",
         "vocabulary:5000+prune:0.8+int8",
         "vocabulary:2500+prune:0.9+int8",
-        "vocabulary:5000+low_rank:64+int8",
-        "vocabulary:2500+low_rank:32+int8",
+        "vocabulary:5000+low_rank:32+int8",
+        "vocabulary:2500+low_rank:16+int8",
     ]
 
 

@@ -156,7 +156,7 @@ def _amounts(name: str, size: Size) -> tuple[float | None, ...]:
         case "prune":
             return 0.8, 0.9
         case "low_rank":
-            shares = (size.embedding // 2, size.embedding // 4)
+            shares = (size.embedding // 4, size.embedding // 8)
             return tuple(float(max(1, n)) for n in shares)
     return (None,)
 
