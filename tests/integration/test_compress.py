@@ -385,7 +385,7 @@ def test_the_card_tells_what_was_done_and_what_the_loss_is_worth(
     text = (tmp_path / "card").read_text()
     assert "1,000 bytes instead of 5,000, 5.0 times smaller" in text
     assert "a" * 64 in text
-    assert "-0.0020 [-0.0040, +0.0000] more than that of the original" in text
+    assert "the original's 0.8820: a difference of -0.0020 [-0.0040, +0.0000]" in text
     assert ("numbers of twins" in text) == is_unseen
     assert ("Both have learned from these examples" in text) == (not is_unseen)
     assert "hyperparameters below are those of the student" in text

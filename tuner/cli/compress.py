@@ -97,7 +97,7 @@ def _stored(study: str, storage: str | None) -> StoredStudy:
 def _table(rows: Any) -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False)
     for heading in (
-        *("", "variant", "bytes", "smaller", "accuracy", "points more than the original"),
+        *("", "variant", "bytes", "smaller", "accuracy", "difference in points"),
         *("ms alone: p50", "p99", "ms of 32: p50", "p99"),
     ):
         table.add_column(heading, justify="left" if heading in {"", "variant"} else "right")

@@ -129,11 +129,11 @@ def _smaller(smaller: Compression) -> Iterator[str]:
     )
     yield ""
     yield (
-        f"On {loss.n_examples:,} validation examples its accuracy is {shown(loss.accuracy)}, "
-        f"{shown(loss.comparison.difference, sign=True)} more than that of the original, "
-        f"{loss.comparison.accuracy:.4f} (only this one right: {loss.comparison.n_only_ours}, only "
-        f"the original: {loss.comparison.n_only_other}; McNemar's p = "
-        f"{loss.comparison.p_value:.2g}). {about_examples(is_unseen=loss.is_unseen)}"
+        f"On {loss.n_examples:,} validation examples its accuracy is {shown(loss.accuracy)}, the "
+        f"original's {loss.comparison.accuracy:.4f}: a difference of "
+        f"{shown(loss.comparison.difference, sign=True)} (only this one right: "
+        f"{loss.comparison.n_only_ours}, only the original: {loss.comparison.n_only_other}; "
+        f"McNemar's p = {loss.comparison.p_value:.2g}). {about_examples(is_unseen=loss.is_unseen)}"
     )
     yield ""
     if smaller.test_accuracy is not None:

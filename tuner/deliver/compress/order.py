@@ -169,8 +169,8 @@ def _why(order: Order, *, n_variants: int) -> str:
     if order.max_loss is None:
         return "asked for by name"
     return (
-        f"the smallest of {n_variants} variants that lost at most {order.max_loss:g} points of "
-        f"accuracy on these examples"
+        f"of {n_variants} variants the smallest that lost at most {order.max_loss:g} points of "
+        f"accuracy on the examples below"
     )
 
 
