@@ -24,6 +24,9 @@ class StepKind:
 class GradientStep:
     """Trains on one batch at a time.
 
+    A subclass may learn from something else than classes: with `labels` of its own, a row for each
+    text, and the loss of these.
+
     Args:
         model: From token ids to probabilities, with a layer ``"embedding"``.
         optimizer: Built for the model's trainable variables; it takes whole gradients.
@@ -35,6 +38,9 @@ class GradientStep:
         the word vectors' own norm, so that it means the same whatever their scale is); Szegedy et
         al. 2016, arXiv:1512.00567 (label smoothing).
     """
+
+    #: What is learned from, for each text of a batch.
+    labels = tf.TensorSpec((None,), tf.int32)
 
     def __init__(
         self,
@@ -59,13 +65,10 @@ class GradientStep:
             self._look_up = keras.Model(model.input, [table.input, vectors])
             self._rest = keras.Model([model.input, vectors], model.output)
             self._rest_weights = [w for w in self._weights if w is not self._table]
-        #: From token ids, int32 (batch, time), and labels, int32 (batch,), to the batch's loss.
+        #: From token ids, int32 (batch, time), and `labels` to the batch's loss.
         self.run = tf.function(
             self._step,
-            input_signature=[
-                tf.TensorSpec((None, None), tf.int32),
-                tf.TensorSpec((None,), tf.int32),
-            ],
+            input_signature=[tf.TensorSpec((None, None), tf.int32), self.labels],
             autograph=False,  # there is nothing to convert
         )
 

@@ -11,9 +11,10 @@ import numpy.typing as npt
 
 from tuner.data.encoded import Encoded
 from tuner.data.text import UNKNOWN_ID, Flat, encode, tokenize
-from tuner.deliver.classifier import parts_of
+from tuner.deliver.classifier import build_classifier, parts_of
 from tuner.deliver.folder import read_artifact
 from tuner.deliver.manifest import Manifest, Member
+from tuner.deliver.weights import rebuild
 from tuner.errors import InputError
 from tuner.evaluation import Predictor
 from tuner.metrics import Probabilities
@@ -25,7 +26,7 @@ class Classifier:
 
     #: What the manifest says of it.
     member: Member
-    #: From raw texts (or ids) to probabilities; what the ``.keras`` file holds.
+    #: From raw texts (or ids) to probabilities; what a ``.keras`` file holds.
     model: keras.Model
     #: The net within it, from padded ids to probabilities.
     net: keras.Model
@@ -153,9 +154,10 @@ class Artifact:
 
 
 def open_artifact(folder: str | Path) -> Artifact:
-    """Open what `tuner refit` wrote, after checking every file.
+    """Open what `tuner refit` or `tuner compress` wrote, after checking every file.
 
-    The models are loaded in Keras's safe mode, from the very bytes that were checked.
+    The models are loaded from the very bytes that were checked: in Keras's safe mode, or, packed
+    ones, as plain numbers into a net that is built here.
 
     Args:
         folder: Where it is.
@@ -177,20 +179,12 @@ def open_artifact(folder: str | Path) -> Artifact:
 def _load(folder: Path, manifest: Manifest, member: Member, content: bytes) -> Classifier:
     path = folder / member.file
     try:
-        # Keras reads files alone. One of our own cannot be exchanged after it was checked.
-        with tempfile.TemporaryDirectory() as private:
-            checked = Path(private) / "model.keras"
-            checked.write_bytes(content)
-            model = keras.saving.load_model(checked, compile=False, safe_mode=True)
-    except Exception as error:  # Keras raises anything, for a file that is damaged or unsafe
-        reason = next(iter(str(error).splitlines()), "no reason given")
-        raise InputError(
-            f"{path}: Keras {keras.__version__} does not load it in its safe mode "
-            f"({type(error).__name__}: {reason}). It was written by Keras "
-            f"{manifest.origin.versions.get('keras', 'of an unknown version')}."
-        ) from error
-    try:
-        net, words = parts_of(model)
+        if member.form == "packed":
+            net, words = rebuild(content, manifest, member)
+            model = build_classifier(net, member.params, words)
+        else:
+            model = _load_keras(manifest, content)
+            net, words = parts_of(model)
     except InputError as error:
         raise InputError(f"{path} {error}.") from error
     n_classes = int(net.output_shape[-1])
@@ -203,6 +197,22 @@ def _load(folder: Path, manifest: Manifest, member: Member, content: bytes) -> C
             f"`tuner refit`."
         )
     return Classifier(member=member, model=model, net=net, words=words)
+
+
+def _load_keras(manifest: Manifest, content: bytes) -> keras.Model:
+    try:
+        # Keras reads files alone. One of our own cannot be exchanged after it was checked.
+        with tempfile.TemporaryDirectory() as private:
+            checked = Path(private) / "model.keras"
+            checked.write_bytes(content)
+            return keras.saving.load_model(checked, compile=False, safe_mode=True)
+    except Exception as error:  # Keras raises anything, for a file that is damaged or unsafe
+        reason = next(iter(str(error).splitlines()), "no reason given")
+        raise InputError(
+            f"is refused: Keras {keras.__version__} does not load it in its safe mode "
+            f"({type(error).__name__}: {reason}). It was written by Keras "
+            f"{manifest.origin.versions.get('keras', 'of an unknown version')}"
+        ) from error
 
 
 def _unlabelled(flat: Flat) -> Encoded:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tuner.deliver.folder import Writer
-from tuner.deliver.manifest import FinalResult, Manifest
+from tuner.deliver.manifest import Compression, FinalResult, Manifest
 from tuner.judging import Estimate
 
 #: Name of the file: what hosts of code and models show first.
@@ -39,7 +39,12 @@ def _lines(manifest: Manifest) -> Iterator[str]:
     yield "## How to use it"
     yield ""
     yield from _usage(manifest)
-    yield "## How it was made"
+    smaller = manifest.compression
+    if smaller is not None:
+        yield "## How it was made smaller"
+        yield ""
+        yield from _smaller(smaller)
+    yield f"## How {'the original' if smaller else 'it'} was made"
     yield ""
     epochs = members[0].epochs
     yield (
@@ -85,6 +90,10 @@ def _usage(manifest: Manifest) -> Iterator[str]:
         yield 'open_artifact("FOLDER").predict(["A text of your own"])  # (1, n_classes)'
         yield "```"
         yield ""
+        if any(member.form == "packed" for member in manifest.members):
+            yield "The files hold weights alone, in few bytes: no other program reads them."
+            yield ""
+            return
         yield "Without tuner, each model by itself, from raw strings to probabilities:"
         yield ""
         yield "```python"
@@ -107,6 +116,55 @@ def _usage(manifest: Manifest) -> Iterator[str]:
     yield 'open_artifact("FOLDER").predict_ids([[15, 23, 1, 7]])  # (1, n_classes)'
     yield "```"
     yield ""
+
+
+def _smaller(smaller: Compression) -> Iterator[str]:
+    loss = smaller.loss
+    steps = ", ".join(f"`{step}`" for step in smaller.steps)
+    times = smaller.original_bytes / smaller.n_bytes
+    yield (
+        f"{steps} ({smaller.why}): {smaller.n_bytes:,} bytes instead of "
+        f"{smaller.original_bytes:,}, {times:.1f} times smaller. Made {smaller.created} from the "
+        f"artifact whose `manifest.json` has the SHA-256 `{smaller.original}`."
+    )
+    yield ""
+    yield (
+        f"On {loss.n_examples:,} validation examples its accuracy is {shown(loss.accuracy)}, the "
+        f"original's {loss.comparison.accuracy:.4f}: a difference of "
+        f"{shown(loss.comparison.difference, sign=True)} (only this one right: "
+        f"{loss.comparison.n_only_ours}, only the original: {loss.comparison.n_only_other}; "
+        f"McNemar's p = {loss.comparison.p_value:.2g}). {about_examples(is_unseen=loss.is_unseen)}"
+    )
+    yield ""
+    if smaller.test_accuracy is not None:
+        yield (
+            f"The original's accuracy on the test set is {shown(smaller.test_accuracy)}. This "
+            f"one's was not measured there."
+        )
+        yield ""
+    if any(step.startswith("distil") for step in smaller.steps):
+        yield (
+            "The hyperparameters below are those of the student, which has learned the "
+            "probabilities of the original: of the original's, units and embedding are larger."
+        )
+        yield ""
+
+
+def about_examples(*, is_unseen: bool) -> str:
+    """Say what it means that a loss of accuracy was measured on the validation examples.
+
+    Args:
+        is_unseen: Whether those that were compared had not learned from them.
+    """
+    if is_unseen:
+        return (
+            "These are the numbers of twins, trained and made smaller in the same way without the "
+            "validation examples, so that nothing had been seen: the difference is what to expect."
+        )
+    return (
+        "Both have learned from these examples, so that both accuracies flatter, and the "
+        "difference may be larger on new texts; --unseen measures with twins that have not."
+    )
 
 
 def _test_lines(test: FinalResult | None, classes: tuple[str, ...]) -> Iterator[str]:

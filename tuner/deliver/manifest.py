@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tuner.config import DataConfig
 from tuner.errors import InputError
-from tuner.judging import Comparison, Judgement
+from tuner.judging import Comparison, Estimate, Judgement
 from tuner.params import GRUParams
 from tuner.urls import is_url
 
@@ -77,8 +77,9 @@ class Member(Table):
 
     file: Annotated[str, Field(pattern=FILE_NAME)]
     """Where it is."""
-    form: Literal["keras"] = "keras"
-    """How it is stored: ``keras`` is a whole ``.keras`` file that reads raw texts."""
+    form: Literal["keras", "packed"] = "keras"
+    """How it is stored: ``keras`` is a whole ``.keras`` file that reads raw texts; ``packed`` holds
+    weights and words alone, in few bytes (`tuner.packing.container`)."""
     params: GRUParams
     """What it was trained with."""
     seed: Annotated[int, Field(ge=0)]
@@ -129,6 +130,41 @@ class FinalResult(Table):
     """Against simpler models, on the same examples."""
 
 
+class Loss(Table):
+    """What being smaller costs."""
+
+    n_examples: Annotated[int, Field(ge=1)]
+    """Validation examples that both were judged by."""
+    is_unseen: bool
+    """Whether that was done with twins of both, trained without these examples; else both have
+    learned from them."""
+    accuracy: Estimate
+    """Of the smaller one."""
+    comparison: Comparison
+    """With the original on the same examples."""
+
+
+class Compression(Table):
+    """How models were made smaller."""
+
+    steps: Annotated[tuple[str, ...], Field(min_length=1)]
+    """What was done, in order."""
+    why: str
+    """How this was chosen, for people."""
+    original: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    """SHA-256 of the manifest of the artifact that they were made from."""
+    original_bytes: Annotated[int, Field(ge=1)]
+    """Bytes of that one's models on disk ..."""
+    n_bytes: Annotated[int, Field(ge=1)]
+    """... and of these."""
+    loss: Loss
+    """What that costs."""
+    test_accuracy: Estimate | None
+    """That of the original on the test set; None where it was not read."""
+    created: str
+    """When, UTC, ISO 8601."""
+
+
 class Manifest(Document):
     """All about an artifact."""
 
@@ -148,8 +184,15 @@ class Manifest(Document):
     """Where they come from."""
     test: FinalResult | None
     """What the test set says; None where it was not read."""
+    compression: Compression | None = None
+    """How the models were made smaller; None where they are as they were trained."""
     files: Mapping[str, FileEntry] = {}
     """Every file but this one."""
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of the models on disk."""
+        return sum(self.files[member.file].size for member in self.members)
 
 
 def data_name(config: DataConfig, *, test: bool = False) -> str:

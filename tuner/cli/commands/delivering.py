@@ -138,7 +138,6 @@ def export(
     export_artifact(
         folder, to=to, output=output, texts=texts, column=column, force=force, form=form
     )
-    )
 
 
 @click.command()
@@ -233,6 +232,83 @@ def explain(
         each_model=each_model,
         form=form,
         output=output,
+    )
+
+
+@click.command()
+@FOLDER
+@click.option("-o", "--output", metavar="DIR", help="Folder of the smaller artifact.")
+@click.option("--force", is_flag=True, help="Replace an artifact that is there.")
+@click.option(
+    "--max-loss",
+    metavar="POINTS",
+    type=click.FloatRange(min=0, max=100),
+    help="Write the smallest variant that loses no more accuracy, in points of a hundred.",
+)
+@click.option(
+    "--variant",
+    metavar="STEP+STEP",
+    help="Make and write this one alone, such as vocabulary:5000+int8.",
+)
+@click.option(
+    "--steps",
+    default="vocabulary,low_rank,float16,int8",
+    show_default=True,
+    metavar="STEP,STEP",
+    help="What to combine; also prune and distil, which train. An amount after a colon, such as "
+    "low_rank:16, is tried alone.",
+)
+@click.option(
+    "--unseen",
+    is_flag=True,
+    help="Measure with twins, trained without the validation examples: honest, and takes as long "
+    "as the training.",
+)
+@click.option(
+    "--study", metavar="STUDY", help="Where the data is. [default: the study of the artifact]"
+)
+@as_format("table", "json")
+@common
+def compress(
+    folder: str,
+    output: str | None,
+    force: bool,
+    max_loss: float | None,
+    variant: str | None,
+    steps: str,
+    unseen: bool,
+    study: str | None,
+    form: str,
+    storage: str | None,
+) -> None:
+    """Make an artifact's models smaller; say what each way costs in accuracy.
+
+    \b
+    vocabulary:N  keep N ids: those of the words that matter most to the models
+    low_rank:R    word vectors as the product of two tables, the first R wide
+    float16       numbers of two bytes
+    int8          numbers of one byte, with a scale for each word and each output
+    prune:SHARE   so many zeros, and train the rest further
+    distil:UNITS  one smaller model that learns what all say together
+
+    \b
+    Example:
+      tuner compress imdb.model
+      tuner compress imdb.model -o small.model --max-loss 0.3 --unseen
+    """
+    from tuner.cli.compress import compress_artifact
+
+    compress_artifact(
+        folder,
+        storage,
+        study=study,
+        output=output,
+        force=force,
+        steps=steps,
+        variant=variant,
+        max_loss=max_loss,
+        unseen=unseen,
+        form=form,
     )
 
 

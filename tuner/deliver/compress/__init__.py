@@ -1,0 +1,1 @@
+"""A finished model made smaller: steps, what each costs, and the smallest that is good enough."""
