@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tuner.config import DataConfig
 from tuner.errors import InputError
-from tuner.judging import Comparison, Judgement
+from tuner.judging import Comparison, Estimate, Judgement
 from tuner.params import GRUParams
 from tuner.urls import is_url
 
@@ -64,6 +64,9 @@ class Origin(_Table):
     """What the study was judged by."""
     metrics: Mapping[str, float]
     """The trial's metrics on the validation set, where it was chosen: they flatter."""
+    confirmed: Estimate | None = None
+    """The study's metric with fresh seeds, by examples that chose nothing; None where
+    `tuner confirm` has not found it."""
     horizon: Annotated[int, Field(ge=1)]
     """Epochs that the schedule of the step size was made for."""
     epochs_from: str
