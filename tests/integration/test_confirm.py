@@ -121,7 +121,7 @@ def test_a_point_that_two_trials_had_is_one_finalist(database: Database, toy: St
 
 
 def test_a_finite_space_is_no_hindrance(database: Database, toy: StudyMaker) -> None:
-    study = searched(database, toy, "space={units=[8, 16, 32, 64]}", "sampler.name=grid")
+    study = searched(database, toy, "space={units=[8, 16, 32, 48]}", "sampler.name=grid")
 
     confirmation = begin(database, study, top=1, seeds=2)
 
