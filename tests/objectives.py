@@ -13,8 +13,10 @@ import optuna
 
 from tuner.checkpoints import Checkpoints, Snapshot
 from tuner.config import StudyConfig
+from tuner.confirmation import Task
 from tuner.data.sources import read
 from tuner.errors import DataError, InputError, TrialFailedError
+from tuner.judging.hits import HITS, STANDARD_ERROR, Hits
 from tuner.worker.equipment import Control, Equipment
 from tuner.worker.messages import Prepare
 
@@ -318,3 +320,20 @@ def following_its_data(prepare: Prepare, control: Control) -> Equipment:
         return 0.5
 
     return Equipment(objective=objective, fingerprint=data)
+
+
+def confirming(prepare: Prepare, _control: Control) -> Equipment:
+    """Scores a finalist by its dropout, with all that a study that confirms wants to know."""
+    config = StudyConfig.from_json(prepare.config)
+
+    def objective(trial: Any) -> float:
+        params, task = config.space.suggest(trial), Task(**trial.order.task)
+        right = np.random.default_rng(task.replicate).binomial(10, 1 - params.dropout / 2, 20)
+        hits = Hits(right=right, size=np.full(20, 10))
+        trial.set_user_attr(HITS, hits.to_text())
+        trial.set_user_attr(STANDARD_ERROR, 0.02)
+        trial.set_user_attr("best_epoch", task.epochs or 1 + task.replicate)
+        trial.set_user_attr("told", [task.finalist, task.replicate, task.epochs])
+        return hits.share
+
+    return Equipment(objective=objective, fingerprint="confirming")

@@ -17,6 +17,7 @@ from pydantic import (
     model_validator,
 )
 
+from tuner.confirmation import Confirmation
 from tuner.errors import ConfigError
 from tuner.goals import Goals
 from tuner.space import Space
@@ -152,6 +153,8 @@ class StudyConfig(Goals):
     """Who ends trials early."""
     folder: Path
     """Folder of the study file; relative data paths start there."""
+    confirms: Confirmation | None = None
+    """What it trains again; None for a search. No study file says it: `tuner confirm` does."""
 
     @field_validator("space", mode="before")
     @classmethod
@@ -211,9 +214,14 @@ class StudyConfig(Goals):
         return self
 
     @property
+    def n_points(self) -> int | None:
+        """Points that are tried once each; None where they have no end, or are tried again."""
+        return self.space.size() if self.confirms is None else None
+
+    @property
     def n_slots(self) -> int:
         """Trials that can be run: the budget, or all points of a smaller finite space."""
-        size = self.space.size()
+        size = self.n_points
         return self.budget.trials if size is None else min(self.budget.trials, size)
 
     def notes(self) -> tuple[str, ...]:
@@ -231,7 +239,7 @@ class StudyConfig(Goals):
         )
 
     def _notes_on_size(self) -> tuple[str, ...]:
-        size = self.space.size()
+        size = self.n_points
         if size is None or size == self.budget.trials:
             return ()
         if size < self.budget.trials:

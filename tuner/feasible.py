@@ -8,13 +8,13 @@ from tuner.sizes import SIZING, Shape
 
 
 def count_points(config: StudyConfig, shape: Shape | None) -> int | None:
-    """Count the points that keep to the limits; None where the space is not finite.
+    """Count the points that keep to the limits; None where no number ends the study.
 
     Args:
         config: The study.
         shape: Of the data; None for a study without limits.
     """
-    size = config.space.size()
+    size = config.n_points
     if size is None or not config.constraints:
         return size
     return sum(1 for point in config.space.points() if not beyond_limits(config, shape, point))

@@ -1,7 +1,7 @@
 """An Optuna objective: one trial -> build and train a Keras GRU, report, prune -> its value."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,6 +11,7 @@ import optuna
 
 from tuner.checkpoints import Checkpoints
 from tuner.config import StudyConfig
+from tuner.data.encoded import Encoded
 from tuner.data.prepare import Prepared, prepare
 from tuner.device import has_gpu
 from tuner.errors import InputError
@@ -18,7 +19,7 @@ from tuner.model import uses_cudnn
 from tuner.network import Networks
 from tuner.sizes import SIZES, Shape
 from tuner.space import Suggester
-from tuner.training import fit
+from tuner.training import FitResult, fit
 
 
 class TrialLike(Suggester, Protocol):
@@ -174,20 +175,65 @@ class Objective:
             optuna.TrialPruned: The trial was not worth finishing.
             TrialFailedError: The training diverged.
         """
-        params = self.config.space.suggest(trial)
         pruning = PruningCallback(trial, self.config.metric)
+        result = self.fit(
+            trial,
+            self.data,
+            self.data.validation,
+            seed=self.config.seed,
+            checkpoints=checkpoints,
+            micro_batches=micro_batches,
+            callbacks=[pruning, *callbacks],
+        )
+        if pruning.pruned or math.isnan(result.value):
+            raise optuna.TrialPruned
+        note_metrics(trial, result.metrics, best_epoch=result.best_epoch)
+        further = tuple(
+            float(SIZES[name](result.params, self.shape)) if name in SIZES else result.metrics[name]
+            for name in self.config.objectives[1:]
+        )
+        return (result.value, *further) if further else result.value
+
+    def fit(
+        self,
+        trial: TrialLike,
+        data: Prepared,
+        validation: Encoded | None,
+        *,
+        seed: int,
+        checkpoints: Checkpoints | None,
+        micro_batches: int,
+        callbacks: Sequence[Any],
+    ) -> FitResult:
+        """Train the model that a trial describes, and note with the trial what that took.
+
+        Args:
+            trial: Proposes the hyperparameters.
+            data: What is learned from.
+            validation: What judges each epoch; None for nothing, where a callback ends the
+                training.
+            seed: Of the training.
+            checkpoints: As in `train`.
+            micro_batches: As in `train`.
+            callbacks: Keras callbacks.
+
+        Raises:
+            TrialFailedError: The training diverged.
+        """
+        params = self.config.space.suggest(trial)
         if checkpoints is not None:
-            checkpoints.identify(data=self.fingerprint)
+            checkpoints.identify(data=data.fingerprint)
+        shape = data.shape(self.config.data.vocabulary)
         result = fit(
             params,
-            self.data.train,
-            self.data.validation,
-            vocabulary=self.shape.n_ids,
-            n_classes=self.shape.n_classes,
+            data.train,
+            validation,
+            vocabulary=shape.n_ids,
+            n_classes=shape.n_classes,
             epochs=self.config.budget.epochs,
-            seed=self.config.seed,
+            seed=seed,
             metric=self.config.metric,
-            callbacks=[pruning, *callbacks],
+            callbacks=callbacks,
             checkpoints=checkpoints,
             micro_batches=micro_batches,
             networks=self._networks,
@@ -200,16 +246,20 @@ class Objective:
             trial.set_user_attr("micro_batches", micro_batches)
         if result.resumed_epochs:
             trial.set_user_attr("resumed_epochs", round(result.resumed_epochs, 3))
-        if pruning.pruned or math.isnan(result.value):
-            raise optuna.TrialPruned
-        trial.set_user_attr("best_epoch", result.best_epoch)
-        for name, value in result.metrics.items():
-            trial.set_user_attr(name, value)
-        further = tuple(
-            float(SIZES[name](params, self.shape)) if name in SIZES else result.metrics[name]
-            for name in self.config.objectives[1:]
-        )
-        return (result.value, *further) if further else result.value
+        return result
+
+
+def note_metrics(trial: TrialLike, metrics: Mapping[str, float], *, best_epoch: int) -> None:
+    """Note with a trial how good its model is.
+
+    Args:
+        trial: The trial.
+        metrics: By name.
+        best_epoch: The epoch that they are of.
+    """
+    trial.set_user_attr("best_epoch", best_epoch)
+    for name, value in metrics.items():
+        trial.set_user_attr(name, value)
 
 
 class _Unreported:

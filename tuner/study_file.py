@@ -19,6 +19,8 @@ from tuner.urls import is_url
 DEFAULT_STORAGE = "sqlite:///studies/tuner.db"
 #: Where checkpoints of studies on a server lie, relative to the current folder.
 DEFAULT_ARTIFACTS = Path("studies/artifacts")
+#: Fields of a study that are no keys of a file.
+_OURS = {"folder", "confirms"}
 
 
 def load_study_file(path: Path, overrides: Sequence[str] = ()) -> tuple[StudyConfig, str | None]:
@@ -56,9 +58,9 @@ def load_study_file(path: Path, overrides: Sequence[str] = ()) -> tuple[StudyCon
     storage = raw.pop("storage", None)
     if storage is not None and not isinstance(storage, str):
         raise ConfigError(f"{path}: storage: expected a URL in quotes. Received {storage!r}.")
-    if "folder" in raw:  # a field of ours, not a key of the file
+    for key in _OURS & raw.keys():
         known = ", ".join(_known_keys(()))
-        raise ConfigError(f"{path}: folder: unknown key. Expected some of: {known}.")
+        raise ConfigError(f"{path}: {key}: unknown key. Expected some of: {known}.")
     raw.setdefault("name", path.stem)
     try:
         config = StudyConfig.model_validate(raw | {"folder": str(path.parent.resolve())})
@@ -175,7 +177,7 @@ def _model_at(location: Sequence[int | str]) -> type[BaseModel]:
 
 
 def _known_keys(location: Sequence[int | str]) -> list[str]:
-    known = set(_model_at(location).model_fields) - {"folder"}
+    known = set(_model_at(location).model_fields) - _OURS
     return sorted(known | ({"storage"} if not location else set()))
 
 

@@ -10,7 +10,7 @@ from tuner.data.cache import KeptData, data_folder, kept_data, remove_entries
 from tuner.errors import InputError
 
 #: Settings that are told, where they are not what they are in most studies.
-_USUAL = {"vocabulary": None, "seed": 0, "validation": 0.2, "group": None}
+_USUAL = {"vocabulary": None, "seed": 0, "validation": 0.2, "group": None, "fold": None}
 
 
 def print_cache(form: str) -> None:

@@ -139,6 +139,31 @@ def worker_places(command: Command) -> Command:
     )(command)
 
 
+def anywhere(command: Command) -> Command:
+    """Add `worker_places`, and ``--on`` with what belongs to a Ray cluster."""
+    command = click.option(
+        "--gpus-per-worker",
+        metavar="F",
+        type=click.FloatRange(min=0, max=1),
+        help="GPU that each worker takes of a Ray cluster; below 1 they share. "
+        "[default: 1 where there are GPUs]",
+    )(command)
+    command = click.option(
+        "--address",
+        metavar="HOST:PORT",
+        help="Of the Ray cluster; `auto` for the one that this machine belongs to. "
+        "[default: RAY_ADDRESS, else a new one on this machine]",
+    )(command)
+    command = click.option(
+        "--on",
+        type=click.Choice(["local", "ray"]),
+        default="local",
+        show_default=True,
+        help="Run workers on this machine or on a Ray cluster.",
+    )(command)
+    return worker_places(command)
+
+
 def patient(minutes: float) -> Callable[[Command], Command]:
     """Add ``--patience``, with what it is where nobody says it."""
     return click.option(

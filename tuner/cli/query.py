@@ -4,6 +4,7 @@ import csv
 import json
 import sys
 import tomllib
+from dataclasses import astuple
 
 import click
 
@@ -18,6 +19,7 @@ from tuner.cli.words import (
 from tuner.domain import Point
 from tuner.errors import InputError
 from tuner.results import best_trials, progress, show_trial, trials
+from tuner.results.confirmed import confirmed_of
 from tuner.storage import Database, StoredStudy, enqueue, find_study, study_names
 from tuner.study_file import study_file_lines
 
@@ -84,6 +86,9 @@ def print_best(database: Database, study: StoredStudy, top: int | None, form: st
     row = rows[0]
     click.echo(f"Best of {study.config.name!r}: trial {row.number}")
     click.echo(f"{study.config.metric} = {number(row.value)}")
+    if (confirmed := confirmed_of(database, study)) is not None:
+        figure = "{:.4f} [{:.4f}, {:.4f}]".format(*astuple(confirmed.figure))
+        click.echo(f"confirmed: trial {confirmed.trial}, {confirmed.metric} = {figure}")
     click.echo("\nTo fix its hyperparameters, put into a study file:\n")
     click.echo(study_file_lines(study.config, row.params))
 

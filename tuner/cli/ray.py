@@ -5,7 +5,6 @@ from functools import partial
 
 from tuner.cli.group import WorkerCount
 from tuner.cli.run import Launch
-from tuner.cli.studies import StudyFile
 from tuner.errors import InputError
 from tuner.launch.connection import load_ray
 from tuner.launch.ray import RayWorkers
@@ -14,7 +13,7 @@ from tuner.storage.address import parse_url
 
 
 def ray_workers(
-    file: StudyFile,
+    storage: str,
     *,
     workers: WorkerCount,
     per_gpu: int | None,
@@ -25,7 +24,7 @@ def ray_workers(
     """Decide how workers are started on a Ray cluster.
 
     Args:
-        file: The study file, with its storage.
+        storage: URL of the study's storage.
         workers: ``--workers``.
         per_gpu: ``--per-gpu``, which is not for Ray.
         gpus_per_worker: ``--gpus-per-worker``.
@@ -42,12 +41,12 @@ def ray_workers(
         )
     if require_gpu and gpus_per_worker == 0:
         raise InputError("--require-gpu and --gpus-per-worker 0 contradict each other.")
-    _refuse_storage(file.storage)
+    _refuse_storage(storage)
     at = address or os.environ.get("RAY_ADDRESS") or "local"
     load_ray(at)  # before the study is stored
     return partial(
         RayWorkers,
-        storage=file.storage,
+        storage=storage,
         address=at,
         n_workers=workers,
         gpus_per_worker=gpus_per_worker,

@@ -91,7 +91,7 @@ class Launch(Protocol):
         """
 
 
-def local_workers(file: StudyFile, *, places: LocalPlaces, require_gpu: bool) -> Launch:
+def local_workers(storage: str, *, places: LocalPlaces, require_gpu: bool) -> Launch:
     """Start one worker on this machine for each place."""
 
     def launch(study: str, *, artifacts: str, n_open: int) -> Workers:
@@ -99,7 +99,7 @@ def local_workers(file: StudyFile, *, places: LocalPlaces, require_gpu: bool) ->
         say(f"Starting {chosen}.")
         return LocalWorkers(
             study,
-            storage=_absolute(file.storage),
+            storage=_absolute(storage),
             places=chosen.places,
             artifacts=artifacts,
             options=("--require-gpu",) if require_gpu else (),
@@ -116,18 +116,32 @@ def run_study(
     end_at_sigterm()  # like Ctrl-C: the workers hand their trials back before
     stored = create_from(file, like=like)
     with Database.open(file.storage) as database:
-        before = progress(database, stored)
-        if not before.is_over:
-            workers = launch(
-                stored.config.name,
-                artifacts=str(artifacts_of(database, artifacts)),
-                n_open=before.slots.total - before.slots.done,
-            )
-            _watch(database, stored, workers)
-        now = progress(database, stored)
-        if now.ended is not None and now.slots.done < now.slots.total:
-            say(f"{now.name!r} ended before its budget was used up: {end_of(now)}")
+        run_workers(database, stored, launch=launch, artifacts=artifacts)
         print_best(database, stored, None, "text")
+
+
+def run_workers(
+    database: Database, stored: StoredStudy, *, launch: Launch, artifacts: str | None
+) -> None:
+    """Run workers until nothing is left to do, and show how far they are.
+
+    Args:
+        database: Where the study is.
+        stored: The study.
+        launch: Starts the workers.
+        artifacts: ``--artifacts``.
+    """
+    before = progress(database, stored)
+    if not before.is_over:
+        workers = launch(
+            stored.config.name,
+            artifacts=str(artifacts_of(database, artifacts)),
+            n_open=before.slots.total - before.slots.done,
+        )
+        _watch(database, stored, workers)
+    now = progress(database, stored)
+    if now.ended is not None and now.slots.done < now.slots.total:
+        say(f"{now.name!r} ended before its budget was used up: {end_of(now)}")
 
 
 def _watch(database: Database, stored: StoredStudy, workers: Workers) -> None:

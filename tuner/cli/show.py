@@ -10,6 +10,7 @@ from rich.text import Text
 
 from tuner.cli.words import best_line, duration, headline, number, refusal_lines
 from tuner.domain import Fixed
+from tuner.judging.hits import HITS
 from tuner.metrics import STEPS_PER_EPOCH
 from tuner.results import Progress, TrialDetails, TrialRow
 from tuner.storage import StoredStudy
@@ -120,6 +121,8 @@ def trial_view(study: StoredStudy, details: TrialDetails) -> RenderableType:
     for name, value in row.params.items():
         facts.add_row(f"  {name}", number(value))
     for name, fact in details.attributes.items():
+        if name == HITS:  # no text for people
+            continue
         facts.add_row(name, Text(number(fact)))
     for name, excess in details.constraints.items():
         facts.add_row(f"constraint {name}", f"{number(excess)} (kept to where at most 0)")

@@ -10,6 +10,7 @@ import dataclasses
 import hashlib
 import json
 import mmap
+import operator
 import os
 import struct
 import tempfile
@@ -40,7 +41,7 @@ _ARRAYS = {
     f"{part}.{name}": dtype
     for part in ("train", "validation")
     for name, dtype in (("ids", np.int32), ("offsets", np.int64), ("labels", np.int32))
-}
+} | {"units": np.int64}
 
 
 class DamagedError(Exception):
@@ -77,7 +78,9 @@ def write_entry(path: Path, entry: Entry, prepared: Prepared) -> None:
         OSError: It cannot be written; nothing of it stays.
     """
     arrays = {
-        name: np.ascontiguousarray(_array(prepared, name), dtype) for name, dtype in _ARRAYS.items()
+        name: np.ascontiguousarray(array, dtype)
+        for name, dtype in _ARRAYS.items()
+        if (array := _array(prepared, name)) is not None
     }
     manifest = json.dumps(
         {
@@ -195,9 +198,8 @@ def _read_manifest(file: IO[bytes]) -> Any:
 def _places(manifest: Any, begin: int) -> dict[str, tuple[np.dtype[Any], int, int]]:
     """Find each array: its type, its first byte, and that behind its last one."""
     places = {}
-    for name, type_ in _ARRAYS.items():
-        dtype = np.dtype(type_)
-        told = manifest["arrays"][name]
+    for name, told in manifest["arrays"].items():
+        dtype = np.dtype(_ARRAYS[name])
         if told["type"] != dtype.str:
             raise ValueError(f"{name} is of type {told['type']}")
         begin += -begin % _ALIGNMENT
@@ -240,6 +242,7 @@ def _prepared(manifest: Any, arrays: Mapping[str, npt.NDArray[Any]]) -> Prepared
         words=None if words is None else tuple(words),
         fingerprint=manifest["fingerprint"],
         summary=_summary(manifest["summary"]),
+        units=arrays.get("units"),
     )
 
 
@@ -248,9 +251,8 @@ def _summary(told: Any) -> Summary:
     return Summary(**{**told, "classes": classes, "notes": tuple(told["notes"])})
 
 
-def _array(prepared: Prepared, name: str) -> npt.NDArray[Any]:
-    part, _, field = name.partition(".")
-    array: npt.NDArray[Any] = getattr(getattr(prepared, part), field)
+def _array(prepared: Prepared, name: str) -> npt.NDArray[Any] | None:
+    array: npt.NDArray[Any] | None = operator.attrgetter(name)(prepared)
     return array
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from tuner.config import DataConfig
 from tuner.data.fingerprint import PREPARATION_VERSION
 from tuner.data.sources import files_of
+from tuner.data.split import Fold
 
 #: Nanoseconds within which a file can change twice and keep its time; network file systems keep
 #: whole seconds.
@@ -95,7 +96,12 @@ class Origin:
 
 
 def origin_of(
-    config: DataConfig, *, seed: int, folder: Path, data_root: Path | None = None
+    config: DataConfig,
+    *,
+    seed: int,
+    folder: Path,
+    data_root: Path | None = None,
+    fold: Fold | None = None,
 ) -> Origin:
     """Tell what decides the ids of a study; a file that must be downloaded is.
 
@@ -104,6 +110,7 @@ def origin_of(
         seed: Of the study.
         folder: Where relative paths begin: the folder of the study file.
         data_root: Where relative paths begin instead, if the data is there.
+        fold: What judges; None for the study's validation set.
 
     Raises:
         DataError: The data is not there.
@@ -115,6 +122,7 @@ def origin_of(
         **config.model_dump(include={"text", "label", "group", "examples", "vocabulary"}),
         "validation": config.validation,
         "seed": seed,
+        "fold": None if fold is None else str(fold),
         "source": config.source if is_named else "files",
         "paths": [str(path) for path in paths],
         "preparation": PREPARATION_VERSION,

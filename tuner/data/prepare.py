@@ -13,7 +13,7 @@ from tuner.data.fingerprint import fingerprint
 from tuner.data.origin import origin_of
 from tuner.data.prepared import Prepared
 from tuner.data.sources import read
-from tuner.data.split import split
+from tuner.data.split import Fold, numbered_units, split, split_fold
 from tuner.data.summary import describe
 from tuner.data.text import encode, encode_ranks, learn_words, tokenize
 
@@ -21,7 +21,12 @@ __all__ = ["Prepared", "prepare"]
 
 
 def prepare(
-    config: DataConfig, *, seed: int, folder: Path, data_root: Path | None = None
+    config: DataConfig,
+    *,
+    seed: int,
+    folder: Path,
+    data_root: Path | None = None,
+    fold: Fold | None = None,
 ) -> Prepared:
     """Give a study's examples as ids, from this machine's cache where they are there already.
 
@@ -30,17 +35,22 @@ def prepare(
         seed: Of the study; decides the split and, with ``examples``, which are kept.
         folder: Where relative paths begin: the folder of the study file.
         data_root: Where relative paths begin instead, if the data is there.
+        fold: What judges in place of the search's validation set; None for that. The fingerprint
+            is the same.
 
     Raises:
         DataError: The data cannot be read or cannot be learned from.
     """
-    origin = origin_of(config, seed=seed, folder=folder, data_root=data_root)
-    return cached(origin, lambda: _prepare(origin.located(config), seed=seed, folder=folder))
+    origin = origin_of(config, seed=seed, folder=folder, data_root=data_root, fold=fold)
+    return cached(origin, lambda: _prepare(origin.located(config), seed, folder, fold))
 
 
-def _prepare(config: DataConfig, *, seed: int, folder: Path) -> Prepared:
+def _prepare(config: DataConfig, seed: int, folder: Path, fold: Fold | None) -> Prepared:
     corpus = read(config, seed=seed, folder=folder)
-    training, validation = split(corpus, validation=config.validation, seed=seed)
+    if fold is None:
+        training, validation = split(corpus, validation=config.validation, seed=seed)
+    else:
+        training, validation = split_fold(corpus, fold, validation=config.validation, seed=seed)
     ids, offsets, words = _encode(corpus, training, config.vocabulary)
     everything = Encoded(ids=ids, offsets=offsets, labels=corpus.labels)
     return Prepared(
@@ -49,6 +59,7 @@ def _prepare(config: DataConfig, *, seed: int, folder: Path) -> Prepared:
         words=words,
         fingerprint=fingerprint(corpus, config, seed=seed),
         summary=describe(corpus),
+        units=None if fold is None else numbered_units(corpus, validation),
     )
 
 

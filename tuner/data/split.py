@@ -1,6 +1,8 @@
 """Divide examples into those to learn from and those to judge by."""
 
+import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -10,6 +12,20 @@ from tuner.metrics import STEPS_PER_EPOCH
 
 #: Orders that are tried where groups or duplicates make the shares uneven.
 N_ATTEMPTS = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fold:
+    """Which examples judge in a study that confirms a search."""
+
+    #: Number of the fold, from 0.
+    number: int
+    #: How many folds there are, all of different examples.
+    of: int
+
+    def __str__(self) -> str:
+        """Say which one it is, such as ``2 of 6``."""
+        return f"{self.number + 1} of {self.of}"
 
 
 def split(corpus: Corpus, *, validation: float, seed: int) -> tuple[Rows, Rows]:
@@ -31,10 +47,8 @@ def split(corpus: Corpus, *, validation: float, seed: int) -> tuple[Rows, Rows]:
     Raises:
         DataError: A class cannot be on both sides, or hardly any training examples are left.
     """
-    n_classes = len(corpus.classes)
     units = _units(corpus)
-    counts = np.zeros((units.max() + 1, n_classes), np.int64)  # (units, classes)
-    np.add.at(counts, (units, corpus.labels), 1)
+    counts = _counts(corpus, units)
     totals = counts.sum(axis=0)
     target = np.clip(np.rint(totals * validation), 1, np.maximum(totals - 1, 1)).astype(np.int64)
     rng = np.random.default_rng([seed, len(corpus)])
@@ -53,6 +67,69 @@ def split(corpus: Corpus, *, validation: float, seed: int) -> tuple[Rows, Rows]:
     rows = np.flatnonzero(~is_validation), np.flatnonzero(is_validation)
     _check(corpus, *rows)
     return rows
+
+
+def split_fold(corpus: Corpus, fold: Fold, *, validation: float, seed: int) -> tuple[Rows, Rows]:
+    """Set examples aside that have judged nothing yet: a fold of those that a search learned from.
+
+    What belongs together stays together, as in `split`, and each fold has its share of each class.
+    It holds as many examples as the search's validation set, or fewer where there are many folds.
+    Those of the search's validation set are learned from, and what is more than the search learned
+    from is left out, so that the two compare.
+
+    Args:
+        corpus: All examples.
+        fold: Which examples judge.
+        validation: Share of the examples that judged in the search, between 0 and 1.
+        seed: That of the search.
+
+    Returns:
+        As `split`.
+
+    Raises:
+        DataError: There are fewer sets of examples that belong together than folds.
+    """
+    searched, _ = split(corpus, validation=validation, seed=seed)
+    units = _units(corpus)
+    counts = _counts(corpus, units)
+    pool = np.unique(units[searched])
+    n_dealt = max(fold.of, min(len(pool), math.ceil((1 - validation) / validation)))
+    if len(pool) < n_dealt:
+        raise DataError(
+            f"{len(pool)} texts or groups were learned from in the search: too few to judge "
+            f"{fold.of} times by others each. Add examples, or confirm with fewer --seeds."
+        )
+    rng = np.random.default_rng([seed, len(corpus), 1])
+    order = rng.permutation(pool)
+    order = order[np.argsort(-counts[order].sum(axis=1), kind="stable")]  # small ones fill up
+    held = np.zeros((n_dealt, counts.shape[1]), np.int64)
+    place = np.full(len(counts), -1)
+    for unit in order.tolist():
+        # |held + n|^2 - |held|^2, multiplied out, is smallest there.
+        place[unit] = np.argmin(held @ counts[unit])
+        held[place[unit]] += counts[unit]
+    is_validation = place[units] == fold.number  # (n,)
+    others = np.flatnonzero(~is_validation)
+    kept = np.random.default_rng([seed, len(corpus), 2, fold.number]).permutation(others)
+    training = np.sort(kept[: len(searched)])
+    return training, np.flatnonzero(is_validation)
+
+
+def numbered_units(corpus: Corpus, rows: Rows) -> Rows:
+    """Number what belongs together among some examples, from 0; int64, (m,).
+
+    Args:
+        corpus: All examples.
+        rows: Which of them; int64, (m,).
+    """
+    return np.unique(_units(corpus)[rows], return_inverse=True)[1].astype(np.int64)
+
+
+def _counts(corpus: Corpus, units: Rows) -> Rows:
+    """Count the examples of each class in each unit; int64, (n_units, n_classes)."""
+    counts = np.zeros((units.max() + 1, len(corpus.classes)), np.int64)
+    np.add.at(counts, (units, corpus.labels), 1)
+    return counts
 
 
 def _draw(counts: Rows, target: Rows, order: Rows) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:

@@ -72,6 +72,13 @@ def _lines(manifest: Manifest) -> Iterator[str]:
         + ", ".join(f"`{name}` {value:.4f}" for name, value in origin.metrics.items())
         + ". These flatter: the best of many trials is in part the luckiest."
     )
+    if origin.confirmed is not None:
+        yield ""
+        yield (
+            f"Trained anew with these hyperparameters and other seeds, on as many examples as "
+            f"there, and judged by examples that chose nothing, such models had: "
+            f"`{origin.metric}` {shown(origin.confirmed)}."
+        )
     yield ""
     yield "## Limits"
     yield ""

@@ -11,10 +11,12 @@ import numpy as np
 from tuner.data.encoded import Encoded
 from tuner.data.prepared import Prepared
 from tuner.errors import DataError, InputError, TrialFailedError
+from tuner.judging import Estimate
 from tuner.metrics import METRICS, STEPS_PER_EPOCH
 from tuner.network import Networks
 from tuner.params import GRUParams
 from tuner.results import TrialDetails, best_trials, show_trial
+from tuner.results.confirmed import Confirmed, confirmed_of
 from tuner.space import Space
 from tuner.storage import Database, StoredStudy, known_fingerprint
 from tuner.training import FitResult, fit
@@ -42,6 +44,8 @@ class Plan:
     epochs_from: str
     #: Of the data that the study saw.
     fingerprint: str | None
+    #: Its metric as `tuner confirm` found it; None where that was not done for it.
+    confirmed: Estimate | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,15 +75,26 @@ def make_plan(
     Args:
         database: Where the study is.
         study: The study.
-        trial: Number of the trial whose hyperparameters are taken; None for the best one.
+        trial: Number of the trial whose hyperparameters are taken; None for the one that was
+            confirmed, where that was done, else the best one.
         n_models: How many models, which differ in their seeds.
-        epochs: How long; None for as many epochs as were best for the trial.
+        epochs: How long; None for as many epochs as were best for the trial, in its confirmation
+            where there is one.
 
     Raises:
-        InputError: The trial has no value, or the epochs are more than the schedule has.
+        InputError: The trial has no value, or the epochs are more than the schedule has, or the
+            study confirms another one.
         NoUsableTrialError: No trial has a value yet.
     """
-    number = best_trials(database, study, top=1)[0].number if trial is None else trial
+    if (confirms := study.config.confirms) is not None:
+        raise InputError(
+            f"Study {study.config.name!r} confirms {confirms.study!r}, whose winner is what there "
+            f"is to train: `tuner refit {confirms.study}`."
+        )
+    confirmed = confirmed_of(database, study)
+    if confirmed is not None and trial not in (None, confirmed.trial):
+        confirmed = None  # of another trial
+    number = _winner(database, study, confirmed) if trial is None else trial
     details = show_trial(database, study, number)
     name, horizon = study.config.name, study.config.budget.epochs
     if details.row.state != "complete" or details.row.slot is None:
@@ -92,7 +107,7 @@ def make_plan(
             f"--epochs {epochs}: the study's trials were planned for {horizon} epochs at most, "
             f"and so is the step size. Give {horizon} or fewer."
         )
-    best, why = _best_epoch(details)
+    best, why = _best_epoch(details, confirmed)
     first = study.config.seed
     return Plan(
         study=study,
@@ -106,10 +121,17 @@ def make_plan(
         epochs=epochs or best,
         epochs_from="asked for" if epochs else why,
         fingerprint=known_fingerprint(database, study),
+        confirmed=None if confirmed is None else confirmed.figure,
     )
 
 
-def _best_epoch(details: TrialDetails) -> tuple[int, str]:
+def _winner(database: Database, study: StoredStudy, confirmed: Confirmed | None) -> int:
+    if confirmed is not None:
+        return confirmed.trial
+    return best_trials(database, study, top=1)[0].number
+
+
+def _best_epoch(details: TrialDetails, confirmed: Confirmed | None) -> tuple[int, str]:
     """Say how long to train, and how that is known, for people."""
     number = details.row.number
     if not details.attributes.keys() >= {"best_epoch", *METRICS}:
@@ -117,6 +139,8 @@ def _best_epoch(details: TrialDetails) -> tuple[int, str]:
             f"Trial {number} does not tell its best epoch: another objective than tuner's GRU made "
             f"it. Choose another one with --trial."
         )
+    if confirmed is not None:
+        return confirmed.epochs, f"the median best epoch of trial {number} in {confirmed.by}"
     return int(details.attributes["best_epoch"]), f"the best epoch of trial {number}"
 
 

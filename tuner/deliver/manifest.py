@@ -101,6 +101,9 @@ class Origin(Table):
     """What the study was judged by."""
     metrics: Mapping[str, float]
     """The trial's metrics on the validation set, where it was chosen: they flatter."""
+    confirmed: Estimate | None = None
+    """The study's metric with fresh seeds, by examples that chose nothing; None where
+    `tuner confirm` has not found it."""
     horizon: Annotated[int, Field(ge=1)]
     """Epochs that the schedule of the step size was made for."""
     epochs_from: str

@@ -43,6 +43,7 @@ def describe_models(plan: Plan, data: Prepared, results: Sequence[FitResult]) ->
             trial=plan.trial,
             metric=config.metric,
             metrics=plan.metrics,
+            confirmed=plan.confirmed,
             horizon=config.budget.epochs,
             epochs_from=plan.epochs_from,
             data=data_name(config.data),

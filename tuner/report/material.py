@@ -22,6 +22,7 @@ from tuner.results import (
     trial_attributes,
     trials,
 )
+from tuner.results.confirmed import Confirmed, confirmed_of
 from tuner.results.record import Record, read_record
 from tuner.space import Parameter
 from tuner.storage import Database, StoredStudy
@@ -56,6 +57,8 @@ class Material:
     importances: Importances | None
     #: Why there are no importances.
     why_no_importances: str
+    #: What confirming it has come to; None where that was not done.
+    confirmed: Confirmed | None
     #: How the study came about.
     record: Record
     #: When all this was read, UTC.
@@ -117,6 +120,7 @@ def read_material(database: Database, study: StoredStudy) -> Material:
         facts=facts,
         importances=importances,
         why_no_importances=why,
+        confirmed=confirmed_of(database, study),
         record=read_record(database, study),
         now=datetime.now(UTC),
     )

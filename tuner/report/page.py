@@ -13,6 +13,7 @@ from plotly.offline import get_plotlyjs
 
 from tuner import __version__
 from tuner.config import differences
+from tuner.judging.hits import HITS
 from tuner.report import words
 from tuner.report.course import curves_plot, history_plot, improvements
 from tuner.report.front import front_plots
@@ -27,8 +28,8 @@ from tuner.report.work import MAX_WORKERS, shifts_of, spent_by_kind, time_plot, 
 from tuner.storage import Database, StoredStudy
 from tuner.study_file import study_file_lines
 
-#: Facts about the best trial that have a place of their own, or are for debugging.
-_ELSEWHERE = {"versions", "traceback", "failed_at"}
+#: Facts about the best trial that have a place of their own, or are for programs.
+_ELSEWHERE = {"versions", "traceback", "failed_at", HITS}
 #: Steps of the best so far in the table: the first and the last ones.
 _N_IMPROVEMENTS = 20
 

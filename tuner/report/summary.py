@@ -12,6 +12,7 @@ def summary(material: Material, shifts: tuple[Shift, ...]) -> tuple[str, ...]:
         for paragraph in (
             _progress_words(material),
             _best_words(material),
+            _confirmed_words(material),
             _importance_words(material),
             _time_words(material, shifts),
         )
@@ -82,6 +83,19 @@ def _best_words(material: Material) -> str:
         middle = ranked[len(ranked) // 2].value or 0.0
         words += f"; half of the complete trials have {number(middle)} or better"
     return f"{words}."
+
+
+def _confirmed_words(material: Material) -> str:
+    found = material.confirmed
+    if found is None:
+        return ""
+    figure = found.figure
+    luck = f"{found.luck:.2g} better by luck" if found.luck > 0 else f"{-found.luck:.2g} worse"
+    return (
+        f"Confirmed with fresh seeds and by examples that chose nothing: trial {found.trial}, "
+        f"whose {found.metric} is {number(figure.value)} (95 % interval {number(figure.low)} to "
+        f"{number(figure.high)}). Its first score was {luck}."
+    )
 
 
 def _importance_words(material: Material) -> str:

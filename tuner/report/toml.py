@@ -13,9 +13,11 @@ def study_file_text(config: StudyConfig) -> str:
         config: The study.
 
     Returns:
-        TOML text, from which `tuner.study_file.load_study_file` makes the same study.
+        TOML text, from which `tuner.study_file.load_study_file` makes the same study, or of one
+        that confirms another the search that it is made like.
     """
-    tables = config.model_dump(mode="json", exclude={"folder"}, exclude_none=True)
+    ours = {"folder", "confirms"}  # no keys of a file
+    tables = config.model_dump(mode="json", exclude=ours, exclude_none=True)
     if "metrics" in tables:
         del tables["metric"]  # it is the first of them
     if not tables["constraints"]:

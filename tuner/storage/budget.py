@@ -41,9 +41,15 @@ def extend_study(database: Database, study: StoredStudy, n_trials: int) -> Store
         The study with its new budget.
 
     Raises:
-        InputError: A finite space has not so many points left.
+        InputError: A finite space has not so many points left, or the study confirms another one.
         StudyNotFoundError: The study was deleted.
     """
+    if (confirms := study.config.confirms) is not None:
+        raise InputError(
+            f"Study {study.config.name!r} confirms {confirms.study!r} by a set number of "
+            f"trainings. For more of them, drop it with `tuner delete {study.config.name}` and "
+            f"run `tuner confirm {confirms.study} --seeds N`."
+        )
     with database.transaction() as session:
         lock_study(session, study)
         newest = newest_version(session, study.study_id)

@@ -78,7 +78,8 @@ def store_version(
         session: An open transaction.
         study_id: Whose it is.
         version: The configuration.
-        begin_with: What the first slots of a new study are for, after its default point.
+        begin_with: What the first of the new slots are for; in a new study whose sampler learns,
+            after its default point.
     """
     session.execute(
         insert(CONFIGS).values(
@@ -114,7 +115,7 @@ def _add_slots(
     elif config.sampler.learns and first == 0:
         plans = itertools.chain(_opening(config, begin_with), itertools.repeat(None))
     plans = (p for p in plans if p is None or not beyond_limits(config, shape, p.point))
-    finite = config.space.size() is not None
+    finite = config.n_points is not None
     rows = [
         {
             "study_id": study_id,

@@ -79,4 +79,4 @@ def enqueue(database: Database, study: StoredStudy, point: Mapping[str, Scalar])
 
 def _full_point(config: StudyConfig, point: Mapping[str, Scalar]) -> bool:
     """Say whether the values make a whole point of a finite space."""
-    return config.space.size() is not None and dict(point) in config.space.points()
+    return config.n_points is not None and dict(point) in config.space.points()

@@ -8,19 +8,16 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 
-from optuna.storages._rdb import models
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from tuner.errors import InputError
+from tuner.storage.attributes import read_note, write_note
 from tuner.storage.configuration import lock_study
 from tuner.storage.database import Database
 from tuner.storage.values import StoredStudy
 
 #: Name of the attribute.
 TEST_READINGS = "tuner:test_readings"
-
-_Attribute = models.StudyUserAttributeModel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,22 +122,10 @@ def _check(before: tuple[Reading, ...], study: StoredStudy, *, again: bool) -> N
 
 
 def _read(session: Session, study: StoredStudy) -> tuple[Reading, ...]:
-    text = session.scalar(
-        select(_Attribute.value_json).where(
-            _Attribute.study_id == study.study_id, _Attribute.key == TEST_READINGS
-        )
-    )
+    text = read_note(session, study.study_id, TEST_READINGS)
     return tuple(Reading(**each) for each in json.loads(text)) if text else ()
 
 
 def _write(session: Session, study: StoredStudy, readings: tuple[Reading, ...]) -> None:
     text = json.dumps([asdict(reading) for reading in readings])
-    found = session.scalar(
-        select(_Attribute).where(
-            _Attribute.study_id == study.study_id, _Attribute.key == TEST_READINGS
-        )
-    )
-    if found is None:
-        session.add(_Attribute(study_id=study.study_id, key=TEST_READINGS, value_json=text))
-    else:
-        found.value_json = text
+    write_note(session, study.study_id, TEST_READINGS, text)

@@ -1,10 +1,13 @@
 """The objective that trains Keras GRUs, as a trainer uses it."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tuner.checkpoints import Checkpoints
 from tuner.config import StudyConfig
+from tuner.confirmation import Task
 from tuner.host import versions
 from tuner.worker.equipment import Control, Equipment
 from tuner.worker.messages import Prepare
@@ -29,11 +32,11 @@ def gru_objective(prepare: Prepare, control: Control) -> Equipment:
     peak = PeakMemory(device)
 
     from tuner.objective import Objective
+    from tuner.rehearsal import Rehearsal
 
-    objective = Objective(
-        StudyConfig.from_json(prepare.config),
-        data_root=Path(prepare.data_root) if prepare.data_root else None,
-    )
+    config = StudyConfig.from_json(prepare.config)
+    objective = Objective(config, data_root=Path(prepare.data_root) if prepare.data_root else None)
+    rehearsal = None if config.confirms is None else Rehearsal(objective, config.confirms)
     same = {"device": device, "threads": str(prepare.threads), "code": versions()["tuner"]}
 
     def train(trial: RemoteTrial) -> float | tuple[float, ...]:
@@ -49,8 +52,11 @@ def gru_objective(prepare: Prepare, control: Control) -> Equipment:
             checkpoints.keep_when_stopped = control.keep
         peak.restart()
         trial.peak_memory_mb = peak.read_mb  # a pruned trial is closed with its last report
+        train_one: Callable[..., float | tuple[float, ...]] = objective.train
+        if rehearsal is not None and order.task is not None:
+            train_one = partial(rehearsal.train, task=Task(**order.task))
         try:
-            return objective.train(
+            return train_one(
                 trial,
                 checkpoints=checkpoints,
                 micro_batches=order.micro_batches,

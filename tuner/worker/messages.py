@@ -42,6 +42,8 @@ class Train:
     checkpoint_seconds: float = 30.0
     #: Parts that a batch is cut into, so that it fits into memory.
     micro_batches: int = 1
+    #: Of a training that confirms: the fields of its `Task`; None in a search.
+    task: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

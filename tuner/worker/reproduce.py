@@ -5,7 +5,7 @@ import logging
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -129,7 +129,13 @@ def reproduce(
         threads=int(trial.attributes.get("threads", threads)),
         gpu=_gpu(trial, gpus),
     )
-    order = Train(token=0, params=trial.row.params, micro_batches=trial.micro_batches)
+    confirms, slot = study.config.confirms, trial.row.slot
+    order = Train(
+        token=0,
+        params=trial.row.params,
+        micro_batches=trial.micro_batches,
+        task=None if confirms is None or slot is None else asdict(confirms.task(slot)),
+    )
     reports: dict[int, float] = {}
     with _trainer(objective, prepare, environment) as trainer:
         ready = _wait(trainer)

@@ -3,12 +3,13 @@
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from optuna.trial import TrialState
 
 from tuner.checkpoint_store import CheckpointStore
+from tuner.confirmation import Task
 from tuner.errors import LostSlotError, StorageUnavailableError
 from tuner.storage import (
     Claim,
@@ -52,6 +53,7 @@ class TrialRun:
         outage: Whether the database is away.
         store: Where checkpoints go; None for nowhere.
         facts: What is to be stored with the trial about where it ran.
+        task: What it is to do in a study that confirms; None in a search.
         checkpoint_seconds: Time from one checkpoint to the next.
         hang_seconds: Time without a step after which a trainer counts as hung.
         check: Called now and then; may raise.
@@ -68,6 +70,7 @@ class TrialRun:
         outage: Outage,
         store: CheckpointStore | None,
         facts: Mapping[str, Any],
+        task: Task | None,
         checkpoint_seconds: float,
         hang_seconds: float,
         check: Callable[[], None],
@@ -79,6 +82,7 @@ class TrialRun:
         self._outage = outage
         self._store = store
         self._where = facts
+        self._task = task
         self._checkpoint_seconds = checkpoint_seconds
         self._hang_seconds = hang_seconds
         self._check = check
@@ -118,6 +122,7 @@ class TrialRun:
             checkpoints=str(folder) if folder else None,
             checkpoint_seconds=self._checkpoint_seconds,
             micro_batches=claim.micro_batches,
+            task=None if self._task is None else asdict(self._task),
         )
         try:
             self._talk = Conversation(trainer, order, hang_seconds=self._hang_seconds)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tuner.bucket import Bucket
+from tuner.confirmation import Task
 from tuner.data.download import localized
 from tuner.errors import (
     LostSlotError,
@@ -31,6 +32,7 @@ from tuner.storage import (
     agree_on_data,
 )
 from tuner.storage.adoption import Watch
+from tuner.storage.confirming import read_task
 from tuner.storage.history import History
 from tuner.storage.openings import Opening, read_opening
 from tuner.strategy import check_sampler, propose
@@ -193,7 +195,8 @@ class Worker:
         try:
             if claim.trial_id is None:
                 claim = self._open(claim)
-            run = self._trial_run(claim)
+            task = self._outage.bridge(partial(read_task, self.database, self.study, claim.slot))
+            run = self._trial_run(claim, task)
             run.run(trainer)
         except (LostSlotError, TrialEndedOutsideError) as error:
             # Whatever we still had for the trial counts no more; the next one may.
@@ -210,7 +213,7 @@ class Worker:
             raise
         return True
 
-    def _trial_run(self, claim: Claim) -> TrialRun:
+    def _trial_run(self, claim: Claim, task: Task | None = None) -> TrialRun:
         return TrialRun(
             database=self.database,
             study=self.study,
@@ -220,6 +223,7 @@ class Worker:
             outage=self._outage,
             store=self.store,
             facts=self._facts(),
+            task=task,
             checkpoint_seconds=self.options.checkpoint_seconds,
             hang_seconds=self.options.hang_seconds,
             check=self.interruption.check,
@@ -245,7 +249,7 @@ class Worker:
         return self._outage.bridge(lambda: read_opening(self.database, self.study, self.holder))
 
     def _propose(self, claim: Claim) -> Proposal:
-        finite = self.config.space.size() is not None
+        finite = self.config.n_points is not None
         taken = self.slots.taken_points(except_slot=claim.slot) if finite else ()
         trial, params = propose(
             self._history.read,

@@ -4,6 +4,7 @@ import click
 
 from tuner import __version__
 from tuner.cli.commands.asking import best, list_studies, show, status, trials
+from tuner.cli.commands.confirming import confirm
 from tuner.cli.commands.delivering import compress, explain, export, predict, refit
 from tuner.cli.commands.explaining import dashboard, importance, report, reproduce, simulate
 from tuner.cli.commands.keeping import copy, delete, rename, upgrade
@@ -31,7 +32,7 @@ def main() -> None:
 for _command in (
     *(check, run, create, work, extend, stop, retry),
     *(list_studies, status, show, best, trials, importance, report, simulate),
-    *(refit, predict, explain, compress, export),
+    *(confirm, refit, predict, explain, compress, export),
     *(doctor, cache, reproduce, enqueue, rename, copy, dashboard, delete, upgrade),
 ):
     main.add_command(_command)

@@ -16,7 +16,8 @@ FOLDER = click.argument("folder", metavar="DIR")
 @click.option(
     "--trial",
     type=click.IntRange(min=0),
-    help="Whose hyperparameters to take. [default: the best trial]",
+    help="Whose hyperparameters to take. [default: the winner of `tuner confirm`, else the best "
+    "trial]",
 )
 @click.option(
     "--seeds",
@@ -28,7 +29,8 @@ FOLDER = click.argument("folder", metavar="DIR")
 @click.option(
     "--epochs",
     type=click.IntRange(min=1),
-    help="How long to train. [default: the trial's best epoch]",
+    help="How long to train. [default: the trial's best epoch, or the median of those of its "
+    "confirmation]",
 )
 @click.option(
     "--test/--no-test",

@@ -5,6 +5,7 @@ import click
 from tuner.cli.group import (
     FILE,
     WorkerCount,
+    anywhere,
     artifacts_folder,
     common,
     like_another,
@@ -34,27 +35,7 @@ def check(file: str, settings: tuple[str, ...], storage: str | None) -> None:
 
 @click.command()
 @FILE
-@worker_places
-@click.option(
-    "--on",
-    type=click.Choice(["local", "ray"]),
-    default="local",
-    show_default=True,
-    help="Run workers on this machine or on a Ray cluster.",
-)
-@click.option(
-    "--address",
-    metavar="HOST:PORT",
-    help="Of the Ray cluster; `auto` for the one that this machine belongs to. "
-    "[default: RAY_ADDRESS, else a new one on this machine]",
-)
-@click.option(
-    "--gpus-per-worker",
-    metavar="F",
-    type=click.FloatRange(min=0, max=1),
-    help="GPU that each worker takes of a Ray cluster; below 1 they share. "
-    "[default: 1 where there are GPUs]",
-)
+@anywhere
 @like_another
 @overrides
 @artifacts_folder
@@ -80,25 +61,20 @@ def run(
     Example:
       tuner run studies/quickstart.toml --workers 2
     """
-    from tuner.cli.places import LocalPlaces
-    from tuner.cli.ray import ray_workers, refuse_ray_options
-    from tuner.cli.run import local_workers, run_study
+    from tuner.cli.launching import choose_launch
+    from tuner.cli.run import run_study
     from tuner.cli.studies import read_study_file, study_named
 
     study_file = read_study_file(file, settings, storage)
-    if on == "ray":
-        launch = ray_workers(
-            study_file,
-            workers=workers,
-            per_gpu=per_gpu,
-            gpus_per_worker=gpus_per_worker,
-            address=address,
-            require_gpu=require_gpu,
-        )
-    else:
-        refuse_ray_options(address=address, gpus_per_worker=gpus_per_worker)
-        offered = LocalPlaces(workers=workers, per_gpu=per_gpu, require_gpu=require_gpu)
-        launch = local_workers(study_file, places=offered, require_gpu=require_gpu)
+    launch = choose_launch(
+        study_file.storage,
+        workers=workers,
+        per_gpu=per_gpu,
+        require_gpu=require_gpu,
+        on=on,
+        address=address,
+        gpus_per_worker=gpus_per_worker,
+    )
     run_study(study_file, launch=launch, artifacts=artifacts, like=study_named(like))
 
 

@@ -1,0 +1,99 @@
+"""`confirm` through the command line: stopped in its midst, gone on with, and taken by `refit`."""
+
+import json
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.commands import TINY, ask, call, data, start
+from tuner.deliver.final import make_plan
+from tuner.results import progress
+from tuner.results.confirmed import confirmed_of
+from tuner.storage import Database, find_study
+
+WORDS = ("confirm", "tiny", "--seeds", "2", "--format", "json")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Confirmed:
+    """A study that was confirmed, though that was interrupted."""
+
+    #: Where it is.
+    storage: str
+    #: What was printed in the end.
+    told: Any
+
+
+@pytest.fixture(scope="module")
+def confirmed(tmp_path_factory: pytest.TempPathFactory) -> Confirmed:
+    folder = tmp_path_factory.mktemp("study")
+    storage, path = f"sqlite:///{folder / 'tuner.db'}", folder / "tiny.toml"
+    path.write_text(TINY.replace("trials = 3", "trials = 2").replace("epochs = 1", "epochs = 2"))
+    done = call("run", path, storage=storage)
+    assert done.returncode == 0, done.stderr
+    # Where a shell starts tests in the background, they and their children hear no SIGINT.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    running = start(*WORDS, storage=storage)
+    signal.signal(signal.SIGINT, before)
+    assert running.stderr is not None
+    next(line for line in running.stderr if "trial 0 complete" in line)
+    running.send_signal(signal.SIGINT)
+    stdout, said = running.communicate(timeout=60)
+    assert (running.returncode, stdout) == (130, ""), said
+    with Database.open(storage) as database:
+        now = progress(database, find_study(database, "tiny.confirm"))
+    assert now.slots.done >= 1
+    done = call(*WORDS, storage=storage)
+    assert done.returncode == 0, done.stderr
+    return Confirmed(storage=storage, told=json.loads(done.stdout))
+
+
+def test_an_interrupted_confirmation_goes_on_to_its_end_and_then_prints_only(
+    confirmed: Confirmed,
+) -> None:
+    told = confirmed.told
+    listed = ask("trials", "tiny.confirm", "--format", "json", storage=confirmed.storage).stdout
+    rows = [json.loads(line) for line in listed.splitlines()]
+    assert {row["state"] for row in rows} == {"complete"}
+    fresh = [row["value"] for row in rows if row["slot"] in (4, 5)]
+    assert told["figure"]["value"] == pytest.approx(sum(fresh) / 2)
+    assert told["n_trainings"] == 2
+    assert told["simple"]["name"].startswith("bag of bigrams")
+    assert len(told["finalists"]) == 2
+    assert data(*WORDS, storage=confirmed.storage) == told
+
+
+def test_refit_takes_the_confirmed_winner_and_its_epochs(confirmed: Confirmed) -> None:
+    with Database.open(confirmed.storage) as database:
+        study = find_study(database, "tiny")
+        found = confirmed_of(database, study)
+        assert found is not None
+        plan = make_plan(database, study, trial=None, n_models=1, epochs=None)
+        other = make_plan(database, study, trial=1 - found.trial, n_models=1, epochs=None)
+        shorter = make_plan(database, study, trial=None, n_models=1, epochs=1)
+
+    assert (plan.trial, plan.epochs) == (confirmed.told["trial"], confirmed.told["epochs"])
+    assert plan.epochs_from == f"the median best epoch of trial {plan.trial} in tiny.confirm"
+    assert plan.confirmed == found.figure
+    assert other.confirmed is None
+    assert other.epochs_from == f"the best epoch of trial {other.trial}"
+    assert (shorter.epochs, shorter.epochs_from) == (1, "asked for")
+
+
+@pytest.mark.slow
+def test_the_artifact_tells_the_confirmed_figure_and_a_rehearsal_can_be_reproduced(
+    confirmed: Confirmed, tmp_path: Path
+) -> None:
+    done = call("reproduce", "tiny.confirm", "5", "--format", "json", storage=confirmed.storage)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["equal"]
+
+    target = tmp_path / "tiny.model"
+    done = call("refit", "tiny", "-o", target, "--no-test", storage=confirmed.storage)
+    assert done.returncode == 0, done.stderr
+    manifest = json.loads((target / "manifest.json").read_text())
+    assert manifest["origin"]["confirmed"] == confirmed.told["figure"]
+    assert "judged by examples that chose nothing" in (target / "README.md").read_text()
