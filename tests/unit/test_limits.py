@@ -78,9 +78,9 @@ def test_a_finite_space_is_counted_without_what_is_too_large(toy: StudyMaker) ->
 
 
 def test_a_default_point_that_is_too_large_is_told(toy: StudyMaker) -> None:
-    (note,) = notes_on(toy(*WIDE, "constraints.bytes=1_000_000"), SHAPE)
+    (note,) = notes_on(toy(*WIDE, "constraints.bytes=400_000"), SHAPE)
 
-    assert note.startswith("The default point is beyond the limits: bytes 1,")
+    assert note.startswith("The default point is beyond the limits: bytes 457,736 > 400,000")
 
 
 def test_a_part_of_a_point_is_judged_only_where_the_rest_changes_no_size(toy: StudyMaker) -> None:
