@@ -116,7 +116,7 @@ def _state(number: int, n_done: int, generator: np.random.Generator) -> TrialSta
 
 
 def _quality(params: Mapping[str, Scalar], generator: np.random.Generator) -> float:
-    off = (math.log10(float(params["learning_rate"])) + 2.5) / 2
+    off = math.log10(float(params["learning_rate"])) + 2.5
     return 0.9 - 0.25 * off**2 + 0.0001 * float(params["units"]) + 0.005 * generator.normal()
 
 

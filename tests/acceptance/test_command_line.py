@@ -200,6 +200,7 @@ def test_a_study_that_is_done_is_extended_and_run_again(sqlite: str, study_file:
     assert ask("extend", "tiny", "--trials", "0", storage=sqlite).returncode == 2
 
 
+@pytest.mark.slow
 def test_a_failed_trial_gets_another_go(empty_url: str, study_file: Path) -> None:
     one = settings("budget.trials=1")
     assert ask("create", study_file, *one, storage=empty_url).returncode == 0
@@ -380,6 +381,6 @@ def test_every_command_has_help(name: str) -> None:
     done = ask(name, "--help", storage=None)
 
     assert done.returncode == 0
-    needs_no_study = {"cache", "predict"}
+    needs_no_study = {"cache", "predict", "explain", "export"}
     assert ("--storage URL" in done.stdout) == (name not in needs_no_study)
     assert r"\b" not in done.stdout, "examples keep their lines"

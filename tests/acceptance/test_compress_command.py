@@ -4,6 +4,8 @@ import hashlib
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.commands import TINY, ask, call
 from tuner.data.prepare import prepare
 from tuner.deliver import open_artifact
@@ -32,6 +34,7 @@ def write_artifact_of(study: StoredStudy, target: Path) -> None:
     save_models(target, describe_models(plan, data, results), data, results, replace=False)
 
 
+@pytest.mark.slow
 def test_an_artifact_is_made_smaller_and_tells_what_that_costs(tmp_path: Path) -> None:
     storage = f"sqlite:///{tmp_path / 'studies.db'}"
     (tmp_path / "tiny.toml").write_text(TINY)
