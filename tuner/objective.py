@@ -200,6 +200,7 @@ class Objective:
         data: Prepared,
         validation: Encoded | None,
         *,
+        until: int | None = None,
         seed: int,
         checkpoints: Checkpoints | None,
         micro_batches: int,
@@ -210,8 +211,8 @@ class Objective:
         Args:
             trial: Proposes the hyperparameters.
             data: What is learned from.
-            validation: What judges each epoch; None for nothing, where a callback ends the
-                training.
+            validation: What judges each epoch; None for nothing.
+            until: Epoch with which the training ends before its schedule; None for all.
             seed: Of the training.
             checkpoints: As in `train`.
             micro_batches: As in `train`.
@@ -231,6 +232,7 @@ class Objective:
             vocabulary=shape.n_ids,
             n_classes=shape.n_classes,
             epochs=self.config.budget.epochs,
+            until=until,
             seed=seed,
             metric=self.config.metric,
             callbacks=callbacks,

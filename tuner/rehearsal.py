@@ -16,30 +16,9 @@ from tuner.errors import TrialFailedError
 from tuner.evaluation import Predictor
 from tuner.judging.hits import HITS, STANDARD_ERROR, Hits
 from tuner.judging.intervals import Rows, standard_error
-from tuner.metrics import METRICS, STEPS_PER_EPOCH, evaluate
+from tuner.metrics import METRICS, evaluate
 from tuner.objective import Objective, PruningCallback, TrialLike, note_metrics
 from tuner.training import FitResult
-
-
-class Until(keras.callbacks.Callback):
-    """Ends a training after some epochs of those that its schedule was made for.
-
-    Args:
-        epochs: How many.
-    """
-
-    def __init__(self, epochs: int) -> None:
-        super().__init__()
-        self._last_step = epochs * STEPS_PER_EPOCH
-        #: Whether it came so far.
-        self.is_reached = False
-
-    def on_epoch_end(self, epoch: int, logs: object = None) -> None:
-        """Look how far it is; what Keras calls an epoch is a step here."""
-        del logs
-        # One that somebody stops at its last batch is not whole.
-        if epoch + 1 == self._last_step and not self.model.stop_training:
-            self.is_reached = self.model.stop_training = True
 
 
 class Rehearsal:
@@ -53,7 +32,7 @@ class Rehearsal:
     def __init__(self, objective: Objective, confirmation: Confirmation) -> None:
         self._objective = objective
         self._confirmation = confirmation
-        self._data: tuple[Fold, Prepared] | None = None
+        self._data: dict[Fold, Prepared] = {}
 
     def train(
         self,
@@ -89,38 +68,36 @@ class Rehearsal:
         data, seed = self._prepared(fold), training_seed(config.seed, task.replicate)
         if checkpoints is not None:
             checkpoints.identify(fold=str(fold), last_epoch=str(task.epochs))
-        pruning = PruningCallback(trial, config.metric)
-        until = Until(task.epochs) if task.epochs is not None else None
+        is_rehearsal = task.epochs is not None
+        pruning = [] if is_rehearsal else [PruningCallback(trial, config.metric)]
         result = self._objective.fit(
             trial,
             data,
-            data.validation if until is None else None,
+            None if is_rehearsal else data.validation,
+            until=task.epochs,
             seed=seed,
             checkpoints=checkpoints,
             micro_batches=micro_batches,
-            callbacks=[until or pruning, *callbacks],
+            callbacks=[*pruning, *callbacks],
         )
-        if not (until.is_reached if until else math.isfinite(result.value)):
+        if not (result.is_whole if is_rehearsal else math.isfinite(result.value)):
             raise optuna.TrialPruned
         metrics = self._judge(trial, result, data, seed=seed, listeners=callbacks)
         note_metrics(trial, metrics, best_epoch=task.epochs or result.best_epoch)
         return metrics[config.metric]
 
     def _prepared(self, fold: Fold) -> Prepared:
-        """Give a fold's data; the last one is kept, as one finalist's tasks follow another's."""
-        if self._data is None or self._data[0] != fold:
+        """Give a fold's data, kept as each finalist has a task on each; its ids are on disk."""
+        if fold not in self._data:
             config = self._objective.config
-            self._data = (
-                fold,
-                prepare(
-                    config.data,
-                    seed=config.seed,
-                    folder=config.folder,
-                    data_root=self._objective.data_root,
-                    fold=fold,
-                ),
+            self._data[fold] = prepare(
+                config.data,
+                seed=config.seed,
+                folder=config.folder,
+                data_root=self._objective.data_root,
+                fold=fold,
             )
-        return self._data[1]
+        return self._data[fold]
 
     def _judge(
         self,

@@ -46,6 +46,8 @@ class FitResult:
     n_parameters: int
     #: Wall-clock time of training and evaluation, before an interruption too.
     seconds: float
+    #: Whether it came to its last epoch's end; no callback stopped it before.
+    is_whole: bool
     #: Epochs that an earlier, interrupted training had done; 0 where there was none.
     resumed_epochs: float
     #: What was trained.
@@ -74,6 +76,7 @@ def fit(
     vocabulary: int,
     n_classes: int,
     epochs: int,
+    until: int | None = None,
     seed: int,
     metric: str,
     callbacks: Sequence[keras.callbacks.Callback] = (),
@@ -104,10 +107,11 @@ def fit(
         params: The hyperparameters.
         train: What is learned from.
         validation: What the model is judged by; each class should occur. None for a final
-            training, which nothing judges: the newest weights count, and a callback ends it.
+            training, which nothing judges: the newest weights count.
         vocabulary: Number of token ids.
         n_classes: Number of classes.
-        epochs: Epochs to train.
+        epochs: Epochs to train, along the schedule of the step size.
+        until: Epoch with which the training ends before the schedule does; None for all.
         seed: Fixes initial weights, dropout, the order of the data, and the part of the
             validation set; at least 0.
         metric: Name of the metric that decides which epoch is best, such as ``"val_accuracy"``.
@@ -179,12 +183,13 @@ def fit(
         together = interruptible(
             network.state, progress, together, checkpoints, batches_per_step=per_step
         )
+    last = epochs if until is None else until
     pace = _Pace(network, params, progress, n_all=epochs * n_all)
     network.model.fit(
-        _dataset(params, train, epochs=epochs, seed=seed, start=divmod(progress.n_batches, n_all)),
+        _dataset(params, train, epochs=last, seed=seed, start=divmod(progress.n_batches, n_all)),
         steps_per_epoch=per_step,
         initial_epoch=progress.n_batches // per_step,
-        epochs=epochs * STEPS_PER_EPOCH,
+        epochs=last * STEPS_PER_EPOCH,
         callbacks=[pace, *together],
         shuffle=False,
         verbose=0,
@@ -197,6 +202,8 @@ def fit(
         reports=tuple(progress.reports),
         n_parameters=sum(math.prod(weight.shape) for weight in network.model.trainable_variables),
         seconds=progress.seconds,
+        # Of a stop after the last batch, there are losses that no step's end has looked at.
+        is_whole=progress.n_batches == last * n_all and not progress.losses,
         resumed_epochs=progress.n_resumed / n_all,
         params=params,
         weights=progress.best_weights

@@ -61,6 +61,28 @@ class StopAt(keras.callbacks.Callback):
             self.model.stop_training = True
 
 
+class HandedBackError(Exception):
+    """Somebody wants the training back while its fold is judged."""
+
+
+class StopAtTheEnd(keras.callbacks.Callback):
+    """Hands a training back when its last epoch is over, before it is judged."""
+
+    def __init__(self, checkpoints: Checkpoints) -> None:
+        super().__init__()
+        self.checkpoints = checkpoints
+
+    def on_epoch_end(self, epoch: int, logs: object = None) -> None:
+        del logs
+        if epoch + 1 == STEPS_PER_EPOCH:
+            self.checkpoints.keep_when_stopped.set()
+            self.model.stop_training = True
+
+    def on_test_batch_end(self, batch: int, logs: object = None) -> None:
+        del batch, logs
+        raise HandedBackError
+
+
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory) -> StudyConfig:
     path = tmp_path_factory.mktemp("study") / "small.toml"
@@ -77,6 +99,15 @@ def rehearsal(config: StudyConfig) -> Rehearsal:
 def train(rehearsal: Rehearsal, task: Task, **more: Any) -> tuple[float, Reporting]:
     trial = Reporting()
     return rehearsal.train(trial, task, **more), trial
+
+
+def facts_of(trial: Reporting) -> dict[str, Any]:
+    """Give what was noted of a training but for how it went on the way."""
+    return {
+        name: value
+        for name, value in trial.user_attrs.items()
+        if name not in ("training_seconds", "resumed_epochs")
+    }
 
 
 def fold_of(config: StudyConfig, number: int) -> Prepared:
@@ -133,15 +164,30 @@ def test_an_interrupted_rehearsal_comes_out_the_same(rehearsal: Rehearsal, tmp_p
 def test_one_that_is_stopped_after_its_last_batch_is_whole(
     rehearsal: Rehearsal, tmp_path: Path
 ) -> None:
-    value, _ = train(rehearsal, REHEARSING)
+    _, whole = train(rehearsal, REHEARSING)
     first = Checkpoints(tmp_path / "slot" / "1", every=1e9)
     with pytest.raises(optuna.TrialPruned):
         train(rehearsal, REHEARSING, checkpoints=first, callbacks=[StopAt(first, 4)])
-    snapshot = Checkpoints(tmp_path / "slot" / "2", every=1e9)
 
-    again, _ = train(rehearsal, REHEARSING, checkpoints=snapshot)
+    again = Checkpoints(tmp_path / "slot" / "2", every=1e9)
+    _, trial = train(rehearsal, REHEARSING, checkpoints=again)
 
-    assert again == value
+    assert facts_of(trial) == facts_of(whole)
+
+
+def test_one_that_is_handed_back_before_it_is_judged_is_whole(
+    rehearsal: Rehearsal, tmp_path: Path
+) -> None:
+    _, whole = train(rehearsal, REHEARSING)
+    first = Checkpoints(tmp_path / "slot" / "1", every=1e9)
+    with pytest.raises(HandedBackError):
+        train(rehearsal, REHEARSING, checkpoints=first, callbacks=[StopAtTheEnd(first)])
+
+    again = Checkpoints(tmp_path / "slot" / "2", every=1e9)
+    _, trial = train(rehearsal, REHEARSING, checkpoints=again)
+
+    assert trial.user_attrs["resumed_epochs"] == 1
+    assert facts_of(trial) == facts_of(whole)
 
 
 def test_replicates_differ_in_seed_and_examples_and_have_the_searchs_fingerprint(

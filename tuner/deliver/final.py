@@ -108,6 +108,8 @@ def make_plan(
             f"and so is the step size. Give {horizon} or fewer."
         )
     best, why = _best_epoch(details, confirmed)
+    if confirmed is not None and epochs not in (None, confirmed.epochs):
+        confirmed = None  # of another training
     first = study.config.seed
     return Plan(
         study=study,
@@ -177,6 +179,7 @@ def train_models(
             vocabulary=shape.n_ids,
             n_classes=shape.n_classes,
             epochs=plan.study.config.budget.epochs,
+            until=plan.epochs,
             seed=seed,
             metric=plan.study.config.metric,
             callbacks=[_Course(plan, number, tell)],
@@ -202,7 +205,7 @@ def together(data: Prepared) -> Encoded:
 
 
 class _Course(keras.callbacks.Callback):
-    """Tells how far a training is, and ends it after some epochs."""
+    """Tells how far a training is."""
 
     def __init__(self, plan: Plan, number: int, tell: Callable[[Stage], None]) -> None:
         super().__init__()
@@ -222,5 +225,3 @@ class _Course(keras.callbacks.Callback):
                 seconds_left=spent / done * (self._plan.epochs - done),
             )
         )
-        if done == self._plan.epochs:
-            self.model.stop_training = True
