@@ -49,9 +49,10 @@ def write_reviews(path: Path, part: str) -> None:
         corpus = read(config, seed=0, folder=Path())
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["text", "label"])
-        for text, label in zip(corpus.texts or (), corpus.labels.tolist(), strict=True):
-            writer.writerow([text, corpus.classes[label]])
+        writer.writerow(["text", "label", "film"])
+        rows = zip(corpus.texts or (), corpus.labels.tolist(), strict=True)
+        for number, (text, label) in enumerate(rows):
+            writer.writerow([text, corpus.classes[label], number // 3])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +74,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     write_reviews(folder / "unseen.csv", "test")
     path = folder / "tiny.toml"
     path.write_text(
-        TINY.replace('"demo"', '"reviews.csv"\ntest = "unseen.csv"')
+        TINY.replace('"demo"', '"reviews.csv"\ntest = "unseen.csv"\ngroup = "film"')
         .replace("examples   = 120\n", "")
         .replace("trials = 3", "trials = 1")
     )
@@ -103,14 +104,17 @@ def test_refit_alone_opens_the_test_set_and_notes_it(finished: Finished, tmp_pat
         words = ("refit", "tiny", "-o", target, "--seeds", "2", "--format", "json")
         done = call(*words, storage=finished.storage)
         assert done.returncode == 0, done.stderr
-    assert opened
+    assert len(opened) == 1
     told = json.loads(done.stdout)
     assert told["test"]["reading"] == 1
     assert told["test"]["judgement"]["n_examples"] == 120
+    assert told["test"]["group"] == "film"
     assert told["test"]["comparisons"][0]["other"].startswith("bag of bigrams")
     assert [member["seed"] for member in told["members"]] == [0, 1]
     assert "model 2 of 2: epoch 1 of 1" in done.stderr
-    assert "120 test examples" in (target / "README.md").read_text()
+    card = (target / "README.md").read_text()
+    assert "120 test examples" in card
+    assert "intervals, by whole groups of the column `film`" in card
     with Database.open(finished.storage) as database:
         (reading,) = list_readings(database, find_study(database, "tiny"))
     assert reading.metrics["accuracy"] == told["test"]["judgement"]["metrics"]["accuracy"]["value"]
@@ -123,6 +127,23 @@ def test_refit_alone_opens_the_test_set_and_notes_it(finished: Finished, tmp_pat
     assert not (tmp_path / "more.model").exists()
 
     _predicts(target)
+
+
+def test_a_test_set_that_is_not_there_is_missed_before_the_training(
+    finished: Finished, tmp_path: Path
+) -> None:
+    unseen = finished.folder / "unseen.csv"
+    unseen.rename(tmp_path / "elsewhere.csv")
+    try:
+        words = ("refit", "tiny", "-o", tmp_path / "x.model", "--again")
+        done = ask(*words, storage=finished.storage)
+    finally:
+        (tmp_path / "elsewhere.csv").rename(unseen)
+
+    assert done.returncode == 2
+    assert "data.test = 'unseen.csv': no such file or folder" in done.stderr
+    assert "epoch" not in done.stderr
+    assert not (tmp_path / "x.model").exists()
 
 
 def _predicts(target: Path) -> None:

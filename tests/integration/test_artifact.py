@@ -21,7 +21,7 @@ from tuner.data.encoded import Encoded
 from tuner.data.text import encode, tokenize
 from tuner.deliver import open_artifact
 from tuner.deliver.classifier import build_classifier
-from tuner.deliver.folder import write_artifact
+from tuner.deliver.folder import check_target, write_artifact
 from tuner.deliver.manifest import MANIFEST
 from tuner.errors import InputError
 from tuner.model import build_model
@@ -292,6 +292,12 @@ def test_a_folder_that_is_no_artifact_is_never_replaced(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="there is no folder"):
         make_artifact(tmp_path / "nowhere" / "x", WORDS)
     assert (tmp_path / "photos" / "cat.jpg").read_text() == "meow"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a folder in which nobody may write is needed")
+def test_a_place_that_nobody_may_write_to_is_refused_before_the_work() -> None:
+    with pytest.raises(InputError, match=r"cannot be written: .* another folder with -o"):
+        check_target(Path("/proc/some.model"), replace=False)
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError(28, "No space left on device")])

@@ -415,6 +415,24 @@ def test_test_examples_come_from_their_own_file_with_the_classes_of_training(
     corpus = read_test(config, classes=("neg", "pos"), seed=0, folder=tmp_path)
     assert corpus.texts == ("e",)
     assert corpus.labels.tolist() == [1]
+    assert corpus.groups is None
+
+
+@pytest.mark.parametrize(
+    ("films", "groups"), [(("x", "y"), ("x", "y")), (("x", ""), None)], ids=["all", "not all"]
+)
+def test_test_examples_tell_their_groups_where_all_have_one(
+    tmp_path: Path, films: tuple[str, str], groups: tuple[str, str] | None
+) -> None:
+    write_lines(tmp_path, "text,label,film", "a,neg,u", "b,pos,v")
+    rows = (f"e,pos,{films[0]}", f"f,neg,{films[1]}")
+    write_lines(tmp_path, "text,label,film", *rows, name="t.csv")
+    config = DataConfig(source="r.csv", test="t.csv", group="film")
+
+    corpus = read_test(config, classes=("neg", "pos"), seed=0, folder=tmp_path)
+
+    assert corpus.texts == ("e", "f")
+    assert corpus.groups == groups
 
 
 def test_a_test_class_that_training_does_not_know_is_refused(tmp_path: Path) -> None:

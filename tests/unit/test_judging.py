@@ -65,6 +65,20 @@ def test_a_judgement_holds_every_metric_of_studies_with_its_interval() -> None:
     assert judged == judge(labels, probabilities, seed=0)
 
 
+def test_where_examples_belong_together_all_intervals_are_wider() -> None:
+    labels, probabilities = predictions(60, n_classes=2)
+    labels, probabilities = labels.repeat(10), probabilities.repeat(10, axis=0)
+    groups = [str(i // 10) for i in range(600)]
+
+    alone = judge(labels, probabilities, seed=0).metrics
+    together = judge(labels, probabilities, seed=0, groups=groups).metrics
+
+    for name, wide in together.items():
+        narrow = alone[name]
+        assert wide.value == narrow.value
+        assert wide.high - wide.low > 1.5 * (narrow.high - narrow.low), name
+
+
 def test_the_confusion_has_true_classes_in_rows() -> None:
     labels = np.array([0, 0, 0, 1, 2], np.int32)
     predicted = np.array([0, 1, 1, 1, 0])

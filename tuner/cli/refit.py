@@ -9,12 +9,14 @@ from typing import Any
 import click
 
 from tuner.cli.computing import use_device
+from tuner.cli.confirm import say_newcomers
 from tuner.cli.group import say
-from tuner.cli.patience import Patience
+from tuner.cli.patience import Patience, end_at_sigterm
 from tuner.cli.studies import data_root, open_study
 from tuner.cli.words import duration
-from tuner.data import has_test
-from tuner.storage import Database, check_unread
+from tuner.data import has_test, locate_test
+from tuner.results.confirmed import confirmed_by, find_confirmation
+from tuner.storage import Database, StoredStudy, check_unread
 
 #: Minutes to wait, after the training, for a database that is away.
 PATIENCE_MINUTES = 60.0
@@ -35,20 +37,24 @@ def refit_study(
 ) -> None:
     """Do what the options say; what cannot be done is refused before the training."""
     with open_study(study, storage) as (database, stored):
-        reads_test = test and has_test(stored.config.data)
+        config = stored.config
+        reads_test = test and has_test(config.data)
         if reads_test:
             check_unread(database, stored, again=again)
+            locate_test(config.data, folder=config.folder, data_root=data_root())
         device = use_device()
         from tuner.deliver.final import make_plan
         from tuner.deliver.folder import check_target
         from tuner.deliver.refit import Order, refit
 
         check_target(Path(output), replace=force)
+        if trial is None:
+            _say_what_was_confirmed(database, stored)
         plan = make_plan(database, stored, trial=trial, n_models=n_models, epochs=epochs)
 
     models = "1 model" if n_models == 1 else f"{n_models} models"
     say(
-        f"Trial {plan.trial} of {stored.config.name!r}: {models}, {plan.epochs} epochs "
+        f"Trial {plan.trial} of {config.name!r}: {models}, {plan.epochs} epochs "
         f"({plan.epochs_from}), on training and validation examples ({device})."
     )
     if test and not reads_test:
@@ -59,6 +65,7 @@ def refit_study(
         with open_study(study, storage, Patience(PATIENCE_MINUTES)) as (opened, _):
             yield opened
 
+    end_at_sigterm()  # like Ctrl-C: nothing half-written stays
     written = refit(
         Order(
             plan=plan,
@@ -76,6 +83,20 @@ def refit_study(
         ),
     )
     _print(written, output, form)
+
+
+def _say_what_was_confirmed(database: Database, study: StoredStudy) -> None:
+    """Say where a confirmation does not tell the winner that there is now."""
+    confirmation = find_confirmation(database, study)
+    if confirmation is None:
+        return
+    if confirmed_by(database, confirmation) is None:
+        say(
+            f"note: {confirmation.config.name!r} has no result yet, so the search's best trial is "
+            f"taken. `tuner confirm {study.config.name}` goes on with it."
+        )
+    else:
+        say_newcomers(database, study, confirmation)
 
 
 def _print(manifest: Any, output: str, form: str) -> None:

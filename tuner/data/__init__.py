@@ -8,7 +8,7 @@ and `tuner.data.batches` cuts them into batches. None of it needs TensorFlow; on
 from tuner.data.corpus import Corpus
 from tuner.data.encoded import Encoded
 from tuner.data.prepared import Prepared
-from tuner.data.sources import has_test, read, read_test
+from tuner.data.sources import has_test, locate_test, read, read_test
 from tuner.data.summary import Summary, describe
 
 __all__ = [
@@ -19,5 +19,6 @@ __all__ = [
     "describe",
     "has_test",
     "read",
+    "locate_test",
     "read_test",
 ]

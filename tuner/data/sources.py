@@ -76,33 +76,23 @@ def has_test(config: DataConfig) -> bool:
     return config.test is not None or config.source in ("demo", "imdb")
 
 
-def read_test(
-    config: DataConfig,
-    *,
-    classes: tuple[str, ...],
-    seed: int,
-    folder: Path,
-    data_root: Path | None = None,
-) -> Corpus:
-    """Read the test examples, all of them; for the final evaluation and for nothing else.
+def locate_test(config: DataConfig, *, folder: Path, data_root: Path | None = None) -> Path | None:
+    """See that the test examples of `data.test` are there, without reading them.
 
     Args:
-        config: The ``[data]`` table: ``test`` where it is given, else the test part of ``imdb``
-            or fresh reviews of ``demo``.
-        classes: The classes of the training examples; the labels are indices into these.
-        seed: As in `read`.
+        config: The ``[data]`` table.
         folder: As in `read`.
         data_root: As in `read`.
 
+    Returns:
+        Where they are; None where they come with ``imdb`` or ``demo``.
+
     Raises:
-        DataError: There is no test set, it cannot be read, or it holds an unknown class.
+        DataError: There is no test set, or it is what is learned from.
     """
     if config.test is None:
-        if config.source == "demo":
-            n_examples = config.examples or DEFAULT_DEMO_EXAMPLES
-            return demo.generate(n_examples, seed=seed, part="test")
-        if config.source == "imdb":
-            return imdb.read("test", _imdb_path(config, folder, data_root))
+        if config.source in ("demo", "imdb"):
+            return None
         raise DataError(
             "The study has no test examples. Name a file or folder with data.test, in the form of "
             "data.source."
@@ -115,8 +105,45 @@ def read_test(
                 f"data.test is data.source itself: {path}. A test on what was learned says "
                 f"nothing. Name other examples."
             )
-    ungrouped = config.model_copy(update={"group": None})  # nothing is divided here
-    return _corpus(read_examples(path, ungrouped), classes)
+    return path
+
+
+def read_test(
+    config: DataConfig,
+    *,
+    classes: tuple[str, ...],
+    seed: int,
+    folder: Path,
+    data_root: Path | None = None,
+) -> Corpus:
+    """Read the test examples, all of them; for the final evaluation and for nothing else.
+
+    Args:
+        config: The ``[data]`` table: ``test`` where it is given, else the test part of ``imdb``
+            or fresh reviews of ``demo``. The groups are told where the examples have them; they
+            need not, as nothing is divided here.
+        classes: The classes of the training examples; the labels are indices into these.
+        seed: As in `read`.
+        folder: As in `read`.
+        data_root: As in `read`.
+
+    Raises:
+        DataError: There is no test set, it cannot be read, or it holds an unknown class.
+    """
+    path = locate_test(config, folder=folder, data_root=data_root)
+    if path is None:
+        if config.source == "demo":
+            n_examples = config.examples or DEFAULT_DEMO_EXAMPLES
+            return demo.generate(n_examples, seed=seed, part="test")
+        return imdb.read("test", _imdb_path(config, folder, data_root))
+    try:
+        examples = read_examples(path, config)
+    except DataError:
+        if config.group is None:
+            raise
+        # What is wrong with more than the groups is found again.
+        examples = read_examples(path, config.model_copy(update={"group": None}))
+    return _corpus(examples, classes)
 
 
 def _imdb_path(config: DataConfig, folder: Path, data_root: Path | None) -> Path | None:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tuner.deliver.folder import Writer
-from tuner.deliver.manifest import Compression, FinalResult, Manifest
+from tuner.deliver.manifest import Compression, FinalResult, Manifest, Origin
 from tuner.judging import Estimate
 
 #: Name of the file: what hosts of code and models show first.
@@ -49,7 +49,7 @@ def _lines(manifest: Manifest) -> Iterator[str]:
     epochs = members[0].epochs
     yield (
         f"Hyperparameters: trial {origin.trial} of study `{origin.study}`, chosen by "
-        f"`{origin.metric}` on the validation set. Trained on all {origin.n_examples:,} labelled "
+        f"`{origin.metric}` {_chosen_on(origin)}. Trained on all {origin.n_examples:,} labelled "
         f"examples of `{origin.data}`, training and validation, for {epochs} of {origin.horizon} "
         f"epochs ({origin.epochs_from}), with "
         f"{'seed' if n == 1 else 'seeds'} {', '.join(str(m.seed) for m in members)}. "
@@ -67,22 +67,28 @@ def _lines(manifest: Manifest) -> Iterator[str]:
     yield ""
     yield from _test_lines(manifest.test, manifest.classes)
     yield (
-        "On the validation set, where the hyperparameters were chosen and which the final model "
-        "has learned from, the trial had: "
+        "On the validation set, by which the search went and from which the final model has "
+        "learned, the trial had: "
         + ", ".join(f"`{name}` {value:.4f}" for name, value in origin.metrics.items())
         + ". These flatter: the best of many trials is in part the luckiest."
     )
     if origin.confirmed is not None:
         yield ""
         yield (
-            f"Trained anew with these hyperparameters and other seeds, on as many examples as "
-            f"there, and judged by examples that chose nothing, such models had: "
+            f"Trained anew with these hyperparameters and other seeds, on as many examples as in "
+            f"the search, and judged by examples that chose nothing, such models had: "
             f"`{origin.metric}` {shown(origin.confirmed)}."
         )
     yield ""
     yield "## Limits"
     yield ""
     yield from _limits(manifest)
+
+
+def _chosen_on(origin: Origin) -> str:
+    if origin.confirmed is None:
+        return "on the validation set"
+    return "in trainings with other seeds and examples than the search's"
 
 
 def _usage(manifest: Manifest) -> Iterator[str]:
@@ -186,9 +192,10 @@ def _test_lines(test: FinalResult | None, classes: tuple[str, ...]) -> Iterator[
         else f"reading number {test.reading} of the same test set: what was chosen after earlier "
         f"ones looks better than it is"
     )
+    units = "" if test.group is None else f", by whole groups of the column `{test.group}`"
     yield (
         f"On {judged.n_examples:,} test examples (`{test.data}`), {often}. In brackets: 95 % "
-        f"intervals."
+        f"intervals{units}."
     )
     yield ""
     yield "| Metric | Value |"
@@ -201,7 +208,8 @@ def _test_lines(test: FinalResult | None, classes: tuple[str, ...]) -> Iterator[
             f"A {comparison.other} on the same examples has an accuracy of "
             f"{comparison.accuracy:.4f}; this model's is {shown(comparison.difference, sign=True)} "
             f"above that (only this one right: {comparison.n_only_ours}, only the other: "
-            f"{comparison.n_only_other}; McNemar's p = {comparison.p_value:.2g})."
+            f"{comparison.n_only_other}; McNemar's p = {comparison.p_value:.2g}"
+            f"{'' if test.group is None else ', which takes each example to stand for itself'})."
         )
         yield ""
     yield "True class in rows, predicted in columns:"

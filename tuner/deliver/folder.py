@@ -2,7 +2,9 @@
 
 import hashlib
 import os
+import secrets
 import shutil
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
@@ -37,6 +39,12 @@ def check_target(
         raise InputError(
             f"{target}: there is no folder {target.parent}. Create it, or name another one with -o."
         )
+    folder = target.resolve().parent  # what a link points at is replaced, not the link
+    try:
+        with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=folder):
+            pass
+    except OSError as error:
+        raise _unwritable(target, error) from error
     if not (target.exists() or target.is_symlink()) or _is_empty_folder(target):
         return
     if not (target.is_dir() and (target / MANIFEST).is_file()):
@@ -94,8 +102,9 @@ def write_folder(target: Path, fill: Callable[[Path], Written]) -> Written:
     Raises:
         InputError: It cannot be written there.
     """
-    target = target.resolve()  # what a link points at is replaced, not the link
-    unfinished = target.with_name(f".{target.name}.{os.getpid()}")
+    target = target.resolve()
+    # In a folder that machines share, process numbers may be the same.
+    unfinished = target.with_name(f".{target.name}.{secrets.token_hex(8)}")
     try:
         unfinished.mkdir()
         written = fill(unfinished)
@@ -103,10 +112,7 @@ def write_folder(target: Path, fill: Callable[[Path], Written]) -> Written:
             _flush(path)
         _put(unfinished, target)
     except OSError as error:
-        raise InputError(
-            f"{target}: cannot be written: {error.strerror or error}. Make room or give the right "
-            f"to write there, or name another folder with -o."
-        ) from error
+        raise _unwritable(target, error) from error
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)  # gone already where all went well
     return written
@@ -160,6 +166,13 @@ def read_artifact(folder: Path) -> tuple[Manifest, Mapping[str, bytes]]:
                 f"bytes, expected {expected.size}; its SHA-256 differs)",
             )
     return manifest, contents
+
+
+def _unwritable(target: Path, error: OSError) -> InputError:
+    return InputError(
+        f"{target}: cannot be written: {error.strerror or error}. Make room or give the right to "
+        f"write there, or name another folder with -o."
+    )
 
 
 def _damaged(folder: Path, what: str) -> InputError:

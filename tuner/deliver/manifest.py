@@ -127,6 +127,9 @@ class FinalResult(Table):
     """Which reading of the study's test set it was; only the first is free of choice."""
     data: str
     """Where the examples came from: a name without its folder, or a URL."""
+    group: str | None = None
+    """The column whose values were drawn as wholes for the intervals; None where the test set has
+    none, and each example stands for itself."""
     judgement: Judgement
     """How good the models are together."""
     comparisons: tuple[Comparison, ...]

@@ -69,14 +69,14 @@ def refit(
     say(f"Wrote {target}.")
     if not order.reads_test:
         return written
-    yardstick = _yardstick(plan, data, say)
+    yardstick, artifact = _yardstick(plan, data, say), open_artifact(target)
     with open_database() as database:
         reading = begin_reading(
             database, plan.study, trial=plan.trial, n_models=len(results), again=order.again
         )
     say("Reading the test set.")
     found = judge_by_test_set(
-        open_artifact(target),
+        artifact,
         config,
         reading=reading.number,
         yardstick=yardstick,

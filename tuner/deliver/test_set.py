@@ -1,5 +1,6 @@
 """The test set: read here and nowhere else, for finished models, as a rule once."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from tuner.config import StudyConfig
@@ -31,21 +32,27 @@ def judge_by_test_set(
     Raises:
         DataError: It cannot be read, or holds an unknown class.
     """
-    examples = _read(artifact, config, data_root)
+    examples, groups = _read(artifact, config, data_root)
     ours = artifact.predict_encoded(examples)
     comparisons: tuple[Comparison, ...] = ()
     if yardstick is not None:
         others = yardstick.predict(examples)
-        comparisons = (compare(examples.labels, ours, others, name=NAME, seed=config.seed),)
+        comparisons = (
+            compare(examples.labels, ours, others, name=NAME, seed=config.seed, groups=groups),
+        )
     return FinalResult(
         reading=reading,
         data=data_name(config.data, test=True),
-        judgement=judge(examples.labels, ours, seed=config.seed),
+        group=None if groups is None else config.data.group,
+        judgement=judge(examples.labels, ours, seed=config.seed, groups=groups),
         comparisons=comparisons,
     )
 
 
-def _read(artifact: Artifact, config: StudyConfig, data_root: Path | None) -> Encoded:
+def _read(
+    artifact: Artifact, config: StudyConfig, data_root: Path | None
+) -> tuple[Encoded, Sequence[str] | None]:
+    """Give the test examples, and what each belongs to where they tell it."""
     corpus = read_test(
         config.data,
         classes=artifact.classes,
@@ -57,4 +64,4 @@ def _read(artifact: Artifact, config: StudyConfig, data_root: Path | None) -> En
         ids, offsets = encode_ranks(corpus.ranks or (), artifact.manifest.n_ids)
     else:
         ids, offsets = encode(tokenize(corpus.texts or ()), artifact.words)
-    return Encoded(ids=ids, offsets=offsets, labels=corpus.labels)
+    return Encoded(ids=ids, offsets=offsets, labels=corpus.labels), corpus.groups

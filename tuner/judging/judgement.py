@@ -73,7 +73,7 @@ def judge(
         named = {name.removeprefix("val_"): value for name, value in found.items()}
         bins = reliability(labels[rows], probabilities[rows])
         gaps = sum(b.n * abs(b.confidence - b.accuracy) for b in bins)
-        return named | {CALIBRATION_ERROR: gaps / n}
+        return named | {CALIBRATION_ERROR: gaps / len(rows)}
 
     metrics = bootstrap(n, measure, seed=seed, groups=groups)
     predicted = np.argmax(probabilities, axis=1)
