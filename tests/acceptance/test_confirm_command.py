@@ -81,6 +81,7 @@ def test_refit_takes_the_confirmed_winner_and_its_epochs(confirmed: Confirmed) -
     assert other.confirmed is None
     assert other.epochs_from == f"the best epoch of trial {other.trial}"
     assert (shorter.epochs, shorter.epochs_from) == (1, "asked for")
+    assert shorter.confirmed == (found.figure if found.epochs == 1 else None)
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from tests.integration.test_like import plans
 from tests.integration.test_results import run
 from tests.integration.test_storage import open_slot, slots_of
 from tests.workers import make_worker
-from tuner.confirm import begin, finalists, rehearse
+from tuner.confirm import begin, finalists, newcomers, rehearse
 from tuner.confirmation import Task
 from tuner.data.prepare import prepare
 from tuner.data.split import Fold
@@ -37,7 +38,7 @@ from tuner.storage import (
     rename_study,
     retry_failed,
 )
-from tuner.storage.confirming import read_task
+from tuner.storage.confirming import read_confirmed, read_task, write_confirmed
 
 #: Values of a search's trials; the first one is the default point's.
 FIRST = (0.5, 0.9, 0.8, 0.6, 0.7, 0.4)
@@ -268,10 +269,121 @@ def test_a_finalist_that_fails_even_once_cannot_win(database: Database, toy: Stu
 
     train(database, confirmation, end)
 
-    found = rehearse(database, confirmation)
+    found = rehearse(database, confirmation, without_failed=True)
 
     assert found.config.confirms is not None
     assert [each.finalist for each in found.config.confirms.rehearsals] == [1, 2]
+
+
+def test_a_failure_that_may_be_an_accident_is_no_reason_to_lose_without_a_word(
+    database: Database, toy: StudyMaker
+) -> None:
+    confirmation = begin(database, searched(database, toy), top=2, seeds=2)
+    train(
+        database,
+        confirmation,
+        lambda task: ending(None if (task.finalist, task.replicate) == (0, 1) else 0.5),
+    )
+
+    with pytest.raises(
+        InputError,
+        match=r"failed \(1 of trial 1\).*`tuner retry toy\.confirm`.*`.* toy --without-failed`",
+    ):
+        rehearse(database, confirmation)
+
+    assert retry_failed(database, confirmation) == 1
+    train(database, confirmation, values(0.9))
+    assert rehearse(database, confirmation).config.confirms is not None
+
+
+def test_what_chose_is_not_tried_again_and_what_estimates_is_and_takes_its_result_back(
+    database: Database, toy: StudyMaker
+) -> None:
+    confirmation = begin(database, searched(database, toy), top=2, seeds=2)
+
+    def end(task: Task) -> Ending:
+        return ending(None if task.replicate in (1, 3) and task.finalist == 0 else 0.5)
+
+    train(database, confirmation, end)
+    confirmation = rehearse(database, confirmation, without_failed=True)
+    assert confirmation.config.confirms is not None
+    assert [each.finalist for each in confirmation.config.confirms.rehearsals] == [1, 2]
+    train(database, confirmation, lambda task: ending(0.5 if task.replicate == 2 else None))
+    write_confirmed(database, confirmation, "{}")
+
+    assert retry_failed(database, confirmation) == 2
+    assert sorted(train(database, confirmation, values(0.5, 0.5, 0.5))) == [7, 9]
+    assert read_confirmed(database, confirmation) is None
+    write_confirmed(database, confirmation, "{}")
+    assert retry_failed(database, confirmation) == 0
+    assert read_confirmed(database, confirmation) == "{}"
+
+
+def test_who_comes_second_learns_what_the_first_has_decided(
+    database: Database, toy: StudyMaker
+) -> None:
+    before = begin(database, searched(database, toy), top=1, seeds=2)
+    train(database, before, values(0.9, 0.5))
+    confirmation = rehearse(database, before)
+    train(database, confirmation, values(0.9, 0.5))
+
+    assert rehearse(database, before) == confirmation
+
+
+def test_trials_that_came_to_be_among_the_best_too_late_are_named(
+    database: Database, toy: StudyMaker
+) -> None:
+    study = searched(database, toy)
+    confirmation = begin(database, study, top=2, seeds=2).config.confirms
+    assert confirmation is not None
+    assert newcomers(database, study, confirmation) == []
+
+    study = extend_study(database, study, 3)
+    run(database, study, 0.95, 0.3, 0.85)
+
+    assert newcomers(database, study, confirmation) == [6]
+    wider = confirmation.model_copy(update={"top": 3})
+    assert newcomers(database, study, wider) == [6, 8]
+
+
+@on_one_database
+def test_a_deleted_confirmation_is_missed_by_its_workers(
+    database: Database, toy: StudyMaker
+) -> None:
+    confirmation = begin(database, searched(database, toy), top=1, seeds=2)
+    delete_study(database, confirmation)
+
+    with pytest.raises(StudyNotFoundError, match="somebody deleted it"):
+        read_task(database, confirmation, 0)
+
+
+@on_one_database
+def test_a_new_name_and_a_copy_take_along_what_confirms_the_study(
+    database: Database, toy: StudyMaker, tmp_path: Path
+) -> None:
+    study = searched(database, toy)
+    before = begin(database, study, top=1, seeds=2)
+    train(database, before, values(0.9, 0.5))
+    train(database, rehearse(database, before), values(0.9, 0.5))
+
+    renamed = ask("rename", "toy", "monday", storage=database.name)
+    assert "'toy.confirm', which confirms it, is 'monday.confirm' now" in renamed.stderr
+    copied = f"sqlite:///{tmp_path / 'copy.db'}"
+    done = ask("copy", "monday", "--to", copied, "--name", "tuesday", storage=database.name)
+    assert done.returncode == 0, done.stderr
+    with Database.open(copied) as target:
+        found = find_confirmation(target, find_study(target, "tuesday"))
+        assert found is not None
+        assert found.config.name == "tuesday.confirm"
+        assert found.config.confirms is not None
+        assert found.config.confirms.study == "tuesday"
+        assert progress(target, found).is_over
+
+    create_study(database, toy("name=sunday.confirm"))
+    refused = ask("rename", "monday", "sunday", storage=database.name)
+    assert refused.returncode == 2
+    assert "'sunday.confirm', which is the name of another study" in refused.stderr
+    assert find_study(database, "monday") is not None
 
 
 def test_where_all_finalists_fail_there_is_no_winner_until_they_are_tried_again(

@@ -11,7 +11,7 @@ from tuner.cli.patience import end_at_sigterm
 from tuner.cli.run import Launch, run_workers
 from tuner.cli.studies import data_root
 from tuner.cli.words import number
-from tuner.confirm import begin, conclude, finalists, rehearse
+from tuner.confirm import begin, conclude, finalists, newcomers, rehearse
 from tuner.data.prepare import prepare
 from tuner.data.split import Fold
 from tuner.errors import InputError
@@ -32,6 +32,8 @@ class Wanted:
     top: int | None
     #: ``--seeds``.
     seeds: int | None
+    #: ``--without-failed``.
+    without_failed: bool
 
 
 def confirm_study(
@@ -61,9 +63,10 @@ def confirm_study(
             confirmation = _begin(database, study, wanted)
         else:
             _refuse_other_wishes(confirmation, wanted)
+            say_newcomers(database, study, confirmation)
         found = confirmed_by(database, confirmation)
         if found is None or (found.simple is None and _has_scikit_learn()):
-            finished = _finish(database, confirmation, launch, artifacts)
+            finished = _finish(database, confirmation, wanted, launch, artifacts)
             if finished is None:
                 return
             found = conclude(database, finished, data_root=data_root(), say=say)
@@ -110,30 +113,59 @@ def _refuse_other_wishes(confirmation: StoredStudy, wanted: Wanted) -> None:
         )
 
 
+def say_newcomers(database: Database, study: StoredStudy, confirmation: StoredStudy) -> None:
+    """Say which trials have come too late to be confirmed.
+
+    Args:
+        database: Where both are.
+        study: The study.
+        confirmation: The study that confirms it.
+    """
+    confirms, name = confirmation.config.confirms, confirmation.config.name
+    late = [] if confirms is None else newcomers(database, study, confirms)
+    if confirms is not None and late:
+        few = "trial" if len(late) == 1 else "trials"
+        say(
+            f"note: {few} {', '.join(map(str, late))} came to be among the best {confirms.top} of "
+            f"{study.config.name!r} after {name!r} began, and {'has' if len(late) == 1 else 'have'}"
+            f" no part in it. `tuner delete {name}` and `tuner confirm {study.config.name}` begin "
+            f"anew."
+        )
+
+
 def _finish(
-    database: Database, confirmation: StoredStudy, launch: Launch | None, artifacts: str | None
+    database: Database,
+    confirmation: StoredStudy,
+    wanted: Wanted,
+    launch: Launch | None,
+    artifacts: str | None,
 ) -> StoredStudy | None:
     """Run both stages to their end; None where the work is left to others."""
     name = confirmation.config.name
     while True:
         # Where somebody has stopped it, it goes on.
-        study = create_study(database, confirmation.config).study
+        study = create_study(database, find_study(database, name).config).study
         if launch is not None:
             run_workers(database, study, launch=launch, artifacts=artifacts)
         now = progress(database, study)
+        if find_study(database, name).config != study.config:
+            continue  # somebody else, who confirms it too, was faster
         if now.slots.done < now.slots.total:
             if launch is not None:
-                raise InputError(f"Study {name!r} ended before its trainings were done.")
+                raise InputError(
+                    f"Study {name!r} ended before its trainings were done: {now.slots.done} of "
+                    f"{now.slots.total}. Why, says `tuner status {name}`; call this again to go on."
+                )
             say(
                 f"{now.slots.done} of {now.slots.total} trainings of {name!r} are done. Start "
                 f"workers with `tuner work {name}`, unless standing ones serve it, and call this "
                 f"again when `tuner status {name}` says that they are."
             )
             return None
-        confirmation = rehearse(database, study)
-        if confirmation.config == study.config:
+        following = rehearse(database, study, without_failed=wanted.without_failed)
+        if following.config == study.config:
             return study
-        _say_who_won(confirmation)
+        _say_who_won(following)
 
 
 def _say_who_won(confirmation: StoredStudy) -> None:

@@ -3,11 +3,26 @@
 import secrets
 from pathlib import Path
 
+from tuner.bucket import Bucket
 from tuner.checkpoint_store import CheckpointStore
 from tuner.cli.group import say
 from tuner.cli.studies import artifacts_of, open_study, storage_of
-from tuner.storage import Copied, Database, copy_study, open_slots, shown, upgrade
+from tuner.confirmation import SUFFIX
+from tuner.errors import InputError
+from tuner.results.confirmed import find_confirmation
+from tuner.storage import (
+    Copied,
+    Database,
+    StoredStudy,
+    copy_study,
+    open_slots,
+    rename_study,
+    shown,
+    study_names,
+    upgrade,
+)
 from tuner.storage.creation import as_script
+from tuner.storage.studies import check_name
 
 
 def copy_to(
@@ -31,22 +46,67 @@ def copy_to(
     """
     url = storage_of(to)
     with open_study(study, storage) as (source, stored):
-        begun = open_slots(source, stored)
+        confirmation, name = find_confirmation(source, stored), name or stored.config.name
+        if confirmation is not None:
+            open_slots(source, confirmation)  # refuses what it would refuse, before anything moves
         with Database.open(url, create=True) as target:
-            key = secrets.token_hex(8)
-            here, there = artifacts_of(source, artifacts), artifacts_of(target, to_artifacts)
-            n_saved = 0
-            if isinstance(here, Path) and isinstance(there, Path):
-                copies = CheckpointStore(there, key)
-                n_saved = CheckpointStore(here, stored.key).copy_slots(begun, copies)
-            try:
-                name = name or stored.config.name
-                copied = copy_study(source, stored, target, name=name, key=key)
-            except BaseException:
-                if n_saved:
-                    copies.remove()
-                raise
-            _say_copied(copied, stored.config.name, target.name, len(begun), n_saved)
+            folders = artifacts_of(source, artifacts), artifacts_of(target, to_artifacts)
+            _copy_one(source, stored, target, name, folders)
+            if confirmation is not None:
+                its_name = f"{name}{SUFFIX}"
+                copy = _copy_one(source, confirmation, target, its_name, folders)
+                rename_study(target, copy, its_name, confirms=name)
+
+
+def _copy_one(
+    source: Database,
+    stored: StoredStudy,
+    target: Database,
+    name: str,
+    folders: tuple[Path | Bucket, Path | Bucket],
+) -> StoredStudy:
+    """Copy one study with its checkpoints, from the first of the folders to the other."""
+    begun, key = open_slots(source, stored), secrets.token_hex(8)
+    here, there = folders
+    n_saved = 0
+    if isinstance(here, Path) and isinstance(there, Path):
+        copies = CheckpointStore(there, key)
+        n_saved = CheckpointStore(here, stored.key).copy_slots(begun, copies)
+    try:
+        copied = copy_study(source, stored, target, name=name, key=key)
+    except BaseException:
+        if n_saved:
+            copies.remove()
+        raise
+    _say_copied(copied, stored.config.name, target.name, len(begun), n_saved)
+    return copied.study
+
+
+def rename_with_confirmation(database: Database, study: StoredStudy, name: str) -> None:
+    """Give a study another name, and the one that confirms it with it; say so.
+
+    Args:
+        database: Where both are.
+        study: The study.
+        name: The new name.
+
+    Raises:
+        InputError: It is no name, or another study has it or the one that goes with it.
+    """
+    confirmation, its_name = find_confirmation(database, study), f"{name}{SUFFIX}"
+    if confirmation is not None:
+        check_name(its_name)
+        if its_name in study_names(database):
+            raise InputError(
+                f"name: {confirmation.config.name!r} confirms {study.config.name!r} and would "
+                f"become {its_name!r}, which is the name of another study. Take another name, or "
+                f"rename that one before."
+            )
+    rename_study(database, study, name)
+    say(f"{study.config.name!r} is {name!r} now. Its study file creates a new study.")
+    if confirmation is not None:
+        rename_study(database, confirmation, its_name, confirms=name)
+        say(f"{confirmation.config.name!r}, which confirms it, is {its_name!r} now.")
 
 
 def _say_copied(copied: Copied, old: str, place: str, n_begun: int, n_saved: int) -> None:

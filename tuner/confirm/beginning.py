@@ -40,11 +40,7 @@ def finalists(
     config = study.config
     _check_over(database, study)
     default = config.space.default_point()
-    different: dict[str, TrialRow] = {}
-    for row in best_trials(database, study, top=None):
-        # Of a trial that somebody made without a slot we do not know all that it was trained with.
-        if row.slot is not None:
-            different.setdefault(point_key(config.space.default_point(row.params)), row)
+    different = _different(database, study)
     best = dict(list(different.items())[:top])
     chosen = [_finalist(row, is_default=key == point_key(default)) for key, row in best.items()]
     points = [config.space.default_point(row.params) for row in best.values()]
@@ -57,6 +53,30 @@ def finalists(
         )
         points.append(default)
     return tuple(zip(chosen, points, strict=True))
+
+
+def newcomers(database: Database, study: StoredStudy, confirmation: Confirmation) -> list[int]:
+    """List the trials that have come to be among the best since it was chosen whom to confirm.
+
+    Args:
+        database: Where the study is.
+        study: The study, which may have been extended since, and may go on.
+        confirmation: What confirms it.
+    """
+    known = {one.trial for one in confirmation.finalists}
+    best = list(_different(database, study).values())[: confirmation.top]
+    return [row.number for row in best if row.number not in known]
+
+
+def _different(database: Database, study: StoredStudy) -> dict[str, TrialRow]:
+    """Give the best trial of each point, the best point first."""
+    different: dict[str, TrialRow] = {}
+    for row in best_trials(database, study, top=None):
+        # Of a trial that somebody made without a slot we do not know all that it was trained with.
+        if row.slot is not None:
+            point = study.config.space.default_point(row.params)
+            different.setdefault(point_key(point), row)
+    return different
 
 
 def _check_over(database: Database, study: StoredStudy) -> None:

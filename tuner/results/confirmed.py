@@ -1,7 +1,7 @@
 """What confirming a study has come to: who won, how good that is, and how much of it was luck."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from optuna.storages._rdb import models
@@ -157,8 +157,12 @@ def confirmed_by(database: Database, confirmation: StoredStudy) -> Confirmed | N
         database: Where it is.
         confirmation: The study.
     """
-    text = read_confirmed(database, confirmation)
-    return None if text is None else _FORM.validate_json(text)
+    text, confirms = read_confirmed(database, confirmation), confirmation.config.confirms
+    if text is None or confirms is None:
+        return None
+    # Both may have got other names since.
+    found = _FORM.validate_json(text)
+    return replace(found, study=confirms.study, by=confirmation.config.name)
 
 
 def confirmed_of(database: Database, study: StoredStudy) -> Confirmed | None:

@@ -1,7 +1,7 @@
 """Notes about a study among Optuna's attributes of it: they go where the study goes."""
 
 from optuna.storages._rdb import models
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 _Attribute = models.StudyUserAttributeModel
@@ -37,3 +37,16 @@ def write_note(session: Session, study_id: int, key: str, text: str) -> None:
         session.add(_Attribute(study_id=study_id, key=key, value_json=text))
     else:
         found.value_json = text
+
+
+def remove_note(session: Session, study_id: int, key: str) -> None:
+    """Remove a note, where there is one; lock the study before.
+
+    Args:
+        session: An open transaction.
+        study_id: Optuna's id of the study.
+        key: Name of the note.
+    """
+    session.execute(
+        delete(_Attribute).where(_Attribute.study_id == study_id, _Attribute.key == key)
+    )

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from tuner.domain import Scalar
 from tuner.errors import InputError
 from tuner.feasible import count_points
+from tuner.storage.attributes import remove_note
 from tuner.storage.configuration import (
     Version,
     lock_study,
@@ -19,6 +20,7 @@ from tuner.storage.configuration import (
     newest_version,
     store_version,
 )
+from tuner.storage.confirming import CONFIRMED
 from tuner.storage.database import Database
 from tuner.storage.schema import SLOTS
 from tuner.storage.states import end_study, let_go_on
@@ -91,7 +93,9 @@ def stop_study(database: Database, study: StoredStudy) -> None:
 def retry_failed(database: Database, study: StoredStudy) -> int:
     """Open the slots of failed trials again, for new trials with the same values.
 
-    The failed trials stay, marked as superseded. A study that ended by a bug goes on.
+    The failed trials stay, marked as superseded. A study that ended by a bug goes on. Of a study
+    that confirms, those by which the winner was chosen stay as they are from then on, and a result
+    counts no more to which trials come.
 
     Args:
         database: Where it is.
@@ -116,11 +120,15 @@ def retry_failed(database: Database, study: StoredStudy) -> int:
     )
     with database.transaction() as session:
         lock_study(session, study)
-        rows = session.execute(failed).all()
+        confirms = newest_version(session, study.study_id).config.confirms
+        first = confirms.n_first if confirms is not None and confirms.rehearsals else 0
+        rows = session.execute(failed.where(SLOTS.c.slot >= first)).all()
         n_opened = sum(
             _open_again(session, study, slot, trial_id, json.loads(params))
             for slot, trial_id, params in rows
         )
+        if n_opened:
+            remove_note(session, study.study_id, CONFIRMED)
         let_go_on(session, study, {"bug"})
     return n_opened
 

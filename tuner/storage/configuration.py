@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from optuna.storages._rdb import models
-from sqlalchemy import exists, func, insert, select, update
+from sqlalchemy import ColumnElement, exists, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from tuner.config import StudyConfig
@@ -38,18 +38,36 @@ def lock_study(session: Session, study: StoredStudy) -> None:
         StudyNotFoundError: The study was deleted.
     """
     table = models.StudyModel
-    same = exists().where(STATES.c.study_id == study.study_id, STATES.c.key == study.key)
     found = session.execute(
         update(table)
-        .where(table.study_id == study.study_id, same)
+        .where(table.study_id == study.study_id, exists().where(*_same(study)))
         .values(study_name=table.study_name)
         .returning(table.study_id)
         .execution_options(synchronize_session=False)
     ).one_or_none()
     if found is None:
-        raise StudyNotFoundError(
-            f"Study {study.config.name!r} is not in the database any more: somebody deleted it."
-        )
+        raise _is_gone(study)
+
+
+def check_there(session: Session, study: StoredStudy) -> None:
+    """See that a study is there still.
+
+    Raises:
+        StudyNotFoundError: The study was deleted.
+    """
+    if session.scalar(select(STATES.c.study_id).where(*_same(study))) is None:
+        raise _is_gone(study)
+
+
+def _same(study: StoredStudy) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    """Name a study's row; the key, because SQLite gives the ids of deleted studies anew."""
+    return STATES.c.study_id == study.study_id, STATES.c.key == study.key
+
+
+def _is_gone(study: StoredStudy) -> StudyNotFoundError:
+    return StudyNotFoundError(
+        f"Study {study.config.name!r} is not in the database any more: somebody deleted it."
+    )
 
 
 def newest_version(session: Session, study_id: int) -> Version:

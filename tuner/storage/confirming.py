@@ -5,7 +5,13 @@ from dataclasses import replace
 
 from tuner.confirmation import Rehearsal, Task
 from tuner.storage.attributes import read_note, write_note
-from tuner.storage.configuration import Version, lock_study, newest_version, store_version
+from tuner.storage.configuration import (
+    Version,
+    check_there,
+    lock_study,
+    newest_version,
+    store_version,
+)
 from tuner.storage.database import Database
 from tuner.storage.values import Plan, StoredStudy
 
@@ -22,10 +28,14 @@ def read_task(database: Database, study: StoredStudy, slot: int) -> Task | None:
         database: Where the study is.
         study: The study.
         slot: A slot of it.
+
+    Raises:
+        StudyNotFoundError: The study was deleted.
     """
     if study.config.confirms is None:
         return None
     with database.transaction() as session:
+        check_there(session, study)
         newest = newest_version(session, study.study_id).config.confirms
     return None if newest is None else newest.task(slot)
 

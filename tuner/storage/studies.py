@@ -196,13 +196,16 @@ def study_names(database: Database) -> list[str]:
         )
 
 
-def rename_study(database: Database, study: StoredStudy, name: str) -> StoredStudy:
+def rename_study(
+    database: Database, study: StoredStudy, name: str, *, confirms: str | None = None
+) -> StoredStudy:
     """Give a study another name, in place: workers know it by its key and go on.
 
     Args:
         database: Where the study is.
         study: The study.
         name: The new name.
+        confirms: New name of the study that this one confirms; None where it keeps its own.
 
     Returns:
         The study as it is stored now.
@@ -217,6 +220,9 @@ def rename_study(database: Database, study: StoredStudy, name: str) -> StoredStu
             lock_study(session, study)
             newest = newest_version(session, study.study_id)
             config = newest.config.model_copy(update={"name": name})
+            if config.confirms is not None and confirms is not None:
+                other = config.confirms.model_copy(update={"study": confirms})
+                config = config.model_copy(update={"confirms": other})
             store_version(session, study.study_id, Version(number=newest.number + 1, config=config))
             renamed = update(models.StudyModel).values(study_name=name)
             session.execute(renamed.where(models.StudyModel.study_id == study.study_id))

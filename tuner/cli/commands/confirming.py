@@ -18,6 +18,11 @@ from tuner.cli.group import STUDY, WorkerCount, anywhere, artifacts_folder, as_f
     help="Trainings of each to choose the winner, and as many more of the winner. [default: 3]",
 )
 @click.option(
+    "--without-failed",
+    is_flag=True,
+    help="Choose the winner among those finalists of which no training failed.",
+)
+@click.option(
     "--no-work",
     is_flag=True,
     help="Run no workers here: store what is to be trained next, for workers elsewhere.",
@@ -30,6 +35,7 @@ def confirm(
     study: str,
     top: int | None,
     seeds: int | None,
+    without_failed: bool,
     no_work: bool,
     workers: WorkerCount,
     per_gpu: int | None,
@@ -69,7 +75,7 @@ def confirm(
     confirm_study(
         name,
         url,
-        Wanted(top=top, seeds=seeds),
+        Wanted(top=top, seeds=seeds, without_failed=without_failed),
         launch=None if no_work else launch,
         artifacts=artifacts,
         form=form,

@@ -12,16 +12,17 @@ from tuner.cli.group import STUDY, artifacts_folder, common, say
 def rename(study: str, name: str, storage: str | None) -> None:
     """Give a study another name; workers that run go on.
 
+    What confirms it gets another name with it.
+
     \b
     Example:
       tuner rename imdb imdb-monday
     """
+    from tuner.cli.moving import rename_with_confirmation
     from tuner.cli.studies import open_study
-    from tuner.storage import rename_study
 
     with open_study(study, storage) as (database, stored):
-        rename_study(database, stored, name)
-        say(f"{stored.config.name!r} is {name!r} now. Its study file creates a new study.")
+        rename_with_confirmation(database, stored, name)
 
 
 @click.command()
@@ -65,7 +66,8 @@ def copy(
     """Copy a study to another storage, to go on there: from SQLite to Postgres, for example.
 
     All comes along: trials, reports, configurations, what is left of the budget, checkpoints of
-    trials that were begun. The study here stays as it is. Stop it first.
+    trials that were begun, and the study that confirms it. The study here stays as it is. Stop it
+    first.
 
     \b
     Example:
