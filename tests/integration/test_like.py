@@ -1,6 +1,7 @@
 """A new study that begins with the best points of an earlier one, over each database."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import sqlalchemy
@@ -123,6 +124,24 @@ def test_pruned_infeasible_and_foreign_trials_are_no_examples(
 
     assert done.returncode == 0, done.stderr
     assert [origin for origin, _ in plans(database)][:3] == ["default", "like old/0", "start"]
+
+
+@on_one_database
+def test_of_several_objectives_the_first_decides_where_the_new_study_has_no_other(
+    database: Database, toy: StudyMaker, toy_file: Path
+) -> None:
+    old = create_study(database, toy("name=old", 'metrics=["val_accuracy","val_loss"]')).study
+    slots = slots_of(database, old)
+    for accuracy, loss in ((0.9, 0.9), (0.89, 0.95), (0.6, 0.1), (0.5, 0.2)):
+        ending = replace(DONE, value=accuracy, further=(loss,))
+        slots.close(open_slot(database, old, slots), ending)
+
+    done = create_like(database, toy_file, "budget.trials=12")
+
+    assert done.returncode == 0, done.stderr
+    # The best one is the default point, which runs anyway.
+    assert [origin for origin, _ in plans(database)][:3] == ["default", "like old/1", "start"]
+    assert "note: metrics was ['val_accuracy', 'val_loss'] and is not given" in done.stderr
 
 
 @on_one_database

@@ -68,6 +68,39 @@ def test_trials_outside_the_space_of_today_are_left_out(
     assert 2 <= len(found.candidates) == len(kept) < 8
 
 
+def test_where_all_trials_lie_outside_the_space_of_today_that_is_told(
+    database: Database, toy: StudyMaker
+) -> None:
+    study = create_study(database, toy(*ALL)).study
+    make_worker(database, study, "reporting").run()
+    elsewhere = create_study(database, toy(*ALL, "space.dropout={low=0.899,high=0.9}")).study
+
+    with pytest.raises(
+        NoUsableTrialError,
+        match=r"has 0 complete .* inside .* \(8 lie outside\)",
+    ):
+        read_recording(database, elsewhere)
+
+
+def test_savings_are_not_told_of_trials_that_were_pruned_when_they_were_recorded(
+    database: Database, toy: StudyMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = create_study(database, toy("budget.trials=12", "sampler.name=random")).study
+    make_worker(database, study, "reporting").run()
+    assert {row.state for row in trials(database, study)} == {"complete", "pruned"}
+    (tmp_path / "toy").mkdir()
+    monkeypatch.chdir(tmp_path)
+
+    words = ("simulate", "toy", "--seeds", "1", "--costs", "1", "--pruner", "none")
+    done = ask(*words, storage=f"sqlite:///{tmp_path}/tuner.db")
+
+    assert done.returncode == 0, done.stderr
+    assert "trials were pruned when they were recorded" in done.stderr
+    assert "whole trainings, and the best" in done.stderr
+    assert "instead of" not in done.stderr
+    assert "the folder toy holds no .npz file" in done.stderr
+
+
 def test_a_study_without_complete_trials_is_refused(database: Database, toy: StudyMaker) -> None:
     study = create_study(database, toy()).study
     with pytest.raises(NoUsableTrialError, match=r"has 0 complete trials .* Run it first"):

@@ -526,6 +526,22 @@ def test_a_study_opens_with_points_that_fill_its_space_and_only_once(
     assert planned_points(database, study) == [*planned, *[(None, None)] * 30]
 
 
+def test_what_was_planned_outside_a_narrower_range_is_left_to_the_sampler(
+    database: Database, toy: StudyMaker
+) -> None:
+    before = planned_points(database, create_study(database, toy("budget.trials=30")).study)
+
+    created = create_study(database, toy("budget.trials=30", "space.dropout.high=0.4"))
+
+    n_outside = sum(point is not None and point["dropout"] > 0.4 for _, point in before)
+    assert n_outside > 1
+    assert created.changes[-1] == f"{n_outside} planned points lie outside the space now: left out"
+    assert planned_points(database, created.study) == [
+        (None, None) if point is not None and point["dropout"] > 0.4 else (origin, point)
+        for origin, point in before
+    ]
+
+
 def test_points_to_begin_with_take_the_place_of_others_that_fill_the_space(
     database: Database, toy: StudyMaker
 ) -> None:

@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -230,7 +231,9 @@ def test_a_table_is_read_without_its_first_point_and_until_it_diverges(tmp_path:
     assert (table.name, table.epochs, table.direction) == ("t", 3, "minimize")
     assert (table.best, table.poor) == (0.4, math.log(2))
     rate, beta = (parameter.domain for parameter in table.space.parameters)
-    assert rate == Range(low=1e-5, high=1.0, log=True)
+    assert isinstance(rate, Range)
+    assert (rate.high, rate.log) == (1.0, True)
+    assert rate.low == pytest.approx(1e-5)
     assert beta == Range(low=0.1, high=0.9, log=False)
 
 
@@ -283,6 +286,17 @@ def test_what_is_no_npz_file_is_refused(tmp_path: Path, content: bytes) -> None:
         read_table(path)
     with pytest.raises(InputError, match="cannot be read: No such file"):
         read_table(tmp_path / "nowhere.npz")
+
+
+def test_a_grid_is_replayed_in_its_order_and_needs_an_end(tmp_path: Path) -> None:
+    grid = Space(parameters=(Parameter(name="x", domain=Choice(choices=(0.0, 0.5, 1.0)), when={}),))
+    three = replace(recorded([0.9], [0.2], [0.5]), space=grid)
+
+    found = [run(three, 1, 2, 3, sampler="grid", seed=seed).regrets for seed in range(3)]
+
+    assert found == [(0.9, 0.2, 0.2)] * 3
+    with pytest.raises(InputError, match="has no end, and a grid runs each point"):
+        run(recorded([0.9], [0.2]), 1, sampler="grid")
 
 
 # --- the command ---------------------------------------------------------------------------------

@@ -11,7 +11,8 @@ import optuna
 import pytest
 from optuna.samplers import RandomSampler, TPESampler
 from optuna.storages import BaseStorage, InMemoryStorage
-from optuna.trial import TrialState, create_trial
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState, create_trial
 from sqlalchemy import MetaData, func, select
 
 from tests.conftest import StudyMaker
@@ -23,6 +24,8 @@ from tuner.storage import Database, create_study
 from tuner.storage.history import History
 from tuner.strategy import ReadTrials, make_sampler, propose
 from tuner.strategy.genetic import GeneticSampler
+from tuner.strategy.ranges import distributions_of, within
+from tuner.strategy.ranking import with_all_values
 
 FINITE = ("space={units=[32,64],layers=[1,2],dropout={low=0.0,high=0.6,step=0.3}}",)
 #: Two branches, of which only one has a dropout between layers.
@@ -336,6 +339,81 @@ def test_tpe_sees_what_other_workers_finished_meanwhile(toy: StudyMaker, tmp_pat
             )
             finish(theirs.storage, config, trial)
         assert draw(history.read, config, 50) == draw(read_of(theirs.storage), config, 50) != before
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "nsga2"])
+@pytest.mark.parametrize("space", [(), CONDITIONAL], ids=["plain", "conditional"])
+def test_a_range_that_was_made_wider_is_used(
+    toy: StudyMaker, sampler: str, space: tuple[str, ...]
+) -> None:
+    name = f"sampler.name={sampler}"
+    narrow = toy(*space, name, "space.learning_rate.high=1e-3")
+    wide = toy(*space, name, "space.learning_rate.high=1e-1")
+    storage = stored(narrow)
+    for slot in range(30):
+        trial, _ = propose(read_of(storage), narrow, slot=slot, planned={}, taken=())
+        finish(storage, narrow, trial)
+
+    found = [draw(read_of(storage), wide, slot)["learning_rate"] for slot in range(30, 60)]
+
+    assert max(trial.params["learning_rate"] for trial in read_of(storage)()) <= 1e-3
+    assert sum(rate > 1e-3 for rate in found) >= 5
+
+
+def test_a_trial_from_outside_todays_ranges_tells_nothing(toy: StudyMaker) -> None:
+    wide, narrow = (toy(f"space.learning_rate.high={high}") for high in (1e-1, 1e-3))
+    storage = stored(wide)
+    for slot in range(20):
+        trial, _ = propose(read_of(storage), wide, slot=slot, planned={}, taken=())
+        finish(storage, wide, trial)
+    trials = read_of(storage)()
+
+    seen = within(trials, narrow.space)
+
+    inside = [t.number for t in trials if t.params["learning_rate"] <= 1e-3]
+    assert 0 < len(inside) < 20
+    assert [t.number for t in seen] == inside
+    name = "learning_rate"
+    assert {t.distributions[name] for t in seen} == {distributions_of(narrow.space)[name]}
+    assert within(trials, wide.space) == trials
+    assert {t.distributions[name] for t in trials} == {distributions_of(wide.space)[name]}
+
+
+def test_pruned_trials_of_several_objectives_count_by_their_values() -> None:
+    def ended(number: int, state: TrialState, *values: float) -> FrozenTrial:
+        trial = create_trial(state=TrialState.COMPLETE, values=values or (0.0, 0.0))
+        trial.state, trial.number = state, number
+        if not values:
+            trial.values = None
+        return trial
+
+    trials = [
+        ended(0, TrialState.COMPLETE, 0.9, 5.0),
+        ended(1, TrialState.PRUNED, 0.6, 1.0),
+        ended(2, TrialState.PRUNED),
+    ]
+    both = [StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE]
+
+    states = [trial.state for trial in with_all_values(trials, both)]
+
+    assert states == [TrialState.COMPLETE, TrialState.COMPLETE, TrialState.PRUNED]
+    assert with_all_values(trials, both[:1]) == trials
+    assert trials[1].state == TrialState.PRUNED
+
+
+def test_one_proposal_reads_the_history_once(toy: StudyMaker) -> None:
+    config = toy(*FINITE)
+    storage = stored(config)
+    reads: list[int] = []
+
+    def history() -> list[FrozenTrial]:
+        reads.append(1)
+        return read_of(storage)()
+
+    points = [point_key(point) for point in config.space.points()]
+    propose(history, config, slot=0, planned={}, taken=points[:-1])
+
+    assert len(reads) <= 1
 
 
 def test_tpe_learns_in_a_conditional_space_without_any_warning(

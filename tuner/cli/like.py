@@ -48,7 +48,7 @@ def plans_like(database: Database, config: StudyConfig, name: str) -> tuple[Plan
             f"--set budget.trials=2."
         )
     earlier = _find(database, name)
-    rows = _best(database, earlier, n_wanted(config))
+    rows = _best(database, config, earlier, n_wanted(config))
     trials = [Earlier(number=row.number, params=row.params) for row in rows]
     fitted = fit_points(config, trials)
     _tell(earlier, rows, fitted)
@@ -77,10 +77,11 @@ def _find(database: Database, name: str) -> StoredStudy:
         ) from error
 
 
-def _best(database: Database, earlier: StoredStudy, n: int) -> list[TrialRow]:
+def _best(database: Database, config: StudyConfig, earlier: StoredStudy, n: int) -> list[TrialRow]:
     """Read the best complete trials with different hyperparameters."""
+    by_first = config.metrics is None  # what else the earlier study wanted, is not asked for here
     try:
-        rows = best_trials(database, earlier, top=n * LOOKED_THROUGH)
+        rows = best_trials(database, earlier, top=n * LOOKED_THROUGH, by_first=by_first)
     except NoUsableTrialError as error:
         raise InputError(f"--like {earlier.config.name}: {error}") from error
     # Of a trial that somebody made without a slot we do not know all that it was trained with.

@@ -72,12 +72,14 @@ def print_simulation(
         storage: Where studies live.
     """
     path = Path(what)
-    is_table = path.is_dir() or path.suffix == ".npz"
+    is_table = path.suffix == ".npz" or (path.is_dir() and any(path.glob("*.npz")))
     proposes, ends = SamplerConfig().name, PrunerConfig().name
     if is_table:
         recordings = [read_table(file) for file in table_files(path)]
     else:
         with open_study(what, storage) as (database, stored):
+            if path.is_dir():
+                say(f"note: the folder {path} holds no .npz file; {what!r} is taken for a study.")
             recordings = [read_recording(database, stored)]
         proposes, ends = stored.config.sampler.name, stored.config.pruner.name
     replays = [
@@ -109,7 +111,7 @@ def print_simulation(
             mean = statistics.fmean(row.regret for row in rows if row.cost == cost)
             say(f"At the cost of {cost:g} whole trainings: {mean:.3f} on average over the tables.")
     else:
-        say(_savings(recordings[0], results[0]))
+        _tell_savings(recordings[0], results[0])
 
 
 def _sampler(name: str) -> SamplerName:
@@ -156,13 +158,21 @@ def _table(rows: Sequence[Row]) -> Table:
     return table
 
 
-def _savings(recording: Recording, results: Sequence[Replayed]) -> str:
+def _tell_savings(recording: Recording, results: Sequence[Replayed]) -> None:
     """Say what the whole study would have cost, and what it would have found."""
+    n_trials = len(recording.candidates)
     whole = sum(c.reports[-1][0] for c in recording.candidates) / recording.last_step
     cost = statistics.fmean(result.cost for result in results)
     regret = statistics.fmean(result.final_regret for result in results)
-    return (
-        f"All {len(recording.candidates)} trials: {cost:.1f} whole trainings instead of "
-        f"{whole:.1f} ({whole / cost:.2g} times less), and the best complete trial has regret "
-        f"{regret:.3f}."
+    instead = f" instead of {whole:.1f} ({whole / cost:.2g} times less)"
+    if recording.n_cut_off:
+        instead = ""
+        say(
+            f"note: {recording.n_cut_off} of {n_trials} trials were pruned when they were "
+            f"recorded, and end there in any replay. So another pruner's cost and savings cannot "
+            f"be told: that takes a study that was run with `pruner.name=none`."
+        )
+    say(
+        f"All {n_trials} trials: {cost:.1f} whole trainings{instead}, and the best complete trial "
+        f"has regret {regret:.3f}."
     )

@@ -71,7 +71,7 @@ def newcomers(database: Database, study: StoredStudy, confirmation: Confirmation
 def _different(database: Database, study: StoredStudy) -> dict[str, TrialRow]:
     """Give the best trial of each point, the best point first."""
     different: dict[str, TrialRow] = {}
-    for row in best_trials(database, study, top=None):
+    for row in best_trials(database, study, top=None, by_first=True):
         # Of a trial that somebody made without a slot we do not know all that it was trained with.
         if row.slot is not None:
             point = study.config.space.default_point(row.params)

@@ -24,21 +24,25 @@ def trials(database: Database, study: StoredStudy) -> tuple[TrialRow, ...]:
     return tuple(trial_row(row, drawn.get(row.trial_id)) for row in rows)
 
 
-def best_trials(database: Database, study: StoredStudy, *, top: int | None) -> tuple[TrialRow, ...]:
+def best_trials(
+    database: Database, study: StoredStudy, *, top: int | None, by_first: bool = False
+) -> tuple[TrialRow, ...]:
     """Read the best complete trials, best first, of equals the earlier first.
 
-    With several objectives these are the trials that no other one outdoes, by the first objective.
+    With several objectives these are the trials that no other one outdoes, in the order of the
+    first objective.
 
     Args:
         database: Where the study is.
         study: The study.
         top: How many at most; None for all.
+        by_first: Whether of several objectives only the first one counts.
 
     Raises:
         NoUsableTrialError: No trial has a value yet.
     """
     with database.transaction() as session:
-        rows = best_rows(session, study, top)
+        rows = best_rows(session, study, top, by_first=by_first)
         counts = count_slots(session, study.study_id) if not rows else None
     if counts is not None:
         told = f"{counts.done} of {counts.total} slots are done and {counts.held} held"

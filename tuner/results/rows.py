@@ -116,10 +116,13 @@ def _is_infeasible(study: StoredStudy) -> ColumnElement[bool]:
     return or_(is_violated(TRIALS.c.trial_id), *untold)
 
 
-def best_rows(session: Session, study: StoredStudy, top: int | None) -> tuple[TrialRow, ...]:
+def best_rows(
+    session: Session, study: StoredStudy, top: int | None, *, by_first: bool = False
+) -> tuple[TrialRow, ...]:
     """Read the best complete trials that violate nothing, best first; None for all of them.
 
-    With several objectives these are the trials that no other one outdoes.
+    With several objectives these are the trials that no other one outdoes, or the best by the first
+    objective alone.
     """
     trial, values = models.TrialModel, models.TrialValueModel
     chosen = [
@@ -127,7 +130,7 @@ def best_rows(session: Session, study: StoredStudy, top: int | None) -> tuple[Tr
         values.value_type == values.TrialValueType.FINITE,
         ~_is_infeasible(study),
     ]
-    if study.config.metrics is not None:
+    if study.config.metrics is not None and not by_first:
         front = _front(session, study, *chosen)[:top]
         rows = session.execute(select_trials(study).where(trial.number.in_(front))).all()
         return tuple(sorted(map(trial_row, rows), key=lambda row: front.index(row.number)))

@@ -45,6 +45,14 @@ class Recording:
         """Step at which a whole training ends; a training's cost is counted in it."""
         return self.epochs * STEPS_PER_EPOCH
 
+    @property
+    def n_cut_off(self) -> int:
+        """Count the trainings that were ended when they were recorded."""
+        return sum(
+            step < self.last_step and math.isfinite(value)
+            for step, value in (candidate.reports[-1] for candidate in self.candidates)
+        )
+
     def regret(self, value: float | None) -> float:
         """Say how far a value is from the best: 0 for that, 1 for a poor one or none at all."""
         if value is None or not math.isfinite(value):

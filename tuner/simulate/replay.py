@@ -10,6 +10,7 @@ from optuna.trial import FixedTrial, FrozenTrial, TrialState, create_trial
 
 from tuner.config import SAMPLER_NOTES, PrunerName, SamplerConfig, SamplerName
 from tuner.domain import Point
+from tuner.errors import InputError
 from tuner.first_points import first_points, n_first_points
 from tuner.metrics import best_so_far
 from tuner.simulate.nearest import Nearest
@@ -127,7 +128,14 @@ def replay(recording: Recording, asked: Replay) -> Replayed:
 
 
 def _opening(recording: Recording, search: Search) -> list[Point]:
-    """Plan the first trials, as `create` does."""
+    """Plan the first trials, as `create` does; of a grid all."""
+    if search.sampler == "grid":
+        if recording.space.size() is None:
+            raise InputError(
+                f"The space of {recording.name!r} has no end, and a grid runs each point. Expected "
+                f"another sampler: tpe, nsga2, random, gp or cmaes."
+            )
+        return list(recording.space.points())
     if not SamplerConfig(name=search.sampler, allow_pickle=True).learns:
         return []
     n = n_first_points(search.n_trials)

@@ -36,21 +36,23 @@ def read_recording(database: Database, study: StoredStudy) -> Recording:
         for row in trials(database, study)
         if row.state in {"complete", "pruned"} and row.number in curves
     ]
+    inside = [(row, p) for row in rows if (p := _point(config.space, row)) is not None]
     candidates = [
         Candidate(params=point, reports=_until_it_diverges(curves[row.number]))
-        for row in rows
-        if (point := _point(config.space, row)) is not None
+        for row, point in inside
     ]
+    n_complete = sum(row.state == "complete" for row, _ in inside)
     values = _values(candidates, config.direction)
-    complete = [row for row in rows if row.state == "complete"]
     better, worse = (max, min) if config.direction == "maximize" else (min, max)
     poor = statistics.median(values) if values else math.nan
     if values and poor == better(values):
         poor = worse(values)
-    if len(complete) < 2 or poor == better(values):
+    if n_complete < 2 or poor == better(values):
+        n_outside = len(rows) - len(inside)
+        outside = f" inside its space of today ({n_outside} lie outside)" if n_outside else ""
         raise NoUsableTrialError(
-            f"Study {config.name!r} has {len(complete)} complete trials of "
-            f"{len(set(values))} different values. Expected two at least: there is nothing to "
+            f"Study {config.name!r} has {n_complete} complete trials of {len(set(values))} "
+            f"different values{outside}. Expected two at least: there is nothing to "
             f"choose from. Run it first, best with `pruner.name=none`."
         )
     return Recording(

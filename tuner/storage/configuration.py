@@ -10,11 +10,12 @@ from sqlalchemy import ColumnElement, exists, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from tuner.config import StudyConfig
-from tuner.domain import point_key
+from tuner.domain import contains, point_key
 from tuner.errors import StudyNotFoundError
 from tuner.feasible import beyond_limits, count_trials
 from tuner.first_points import first_points, n_first_points
 from tuner.sizes import Shape
+from tuner.space import Space
 from tuner.storage.schema import CONFIGS, SHAPES, SLOTS, STATES, epoch_seconds
 from tuner.storage.values import Plan, StoredStudy
 
@@ -109,6 +110,39 @@ def store_version(
     )
     first = n_slots(session, study_id)
     _add_slots(session, study_id, version.config, first=first, begin_with=begin_with)
+
+
+def forget_plans_outside(session: Session, study_id: int, space: Space) -> int:
+    """Leave to the sampler what was planned for slots, where that lies outside the space.
+
+    Args:
+        session: An open transaction.
+        study_id: Whose slots.
+        space: Of the study, as it is now.
+
+    Returns:
+        How many plans were forgotten.
+    """
+    domains = {p.name: p.domain for p in space.parameters}
+    free = [
+        SLOTS.c.study_id == study_id,
+        SLOTS.c.state == "free",
+        SLOTS.c.trial_id.is_(None),
+        SLOTS.c.planned.is_not(None),
+    ]
+    rows = session.execute(select(SLOTS.c.slot, SLOTS.c.planned).where(*free)).all()
+    outside = [
+        slot
+        for slot, planned in rows
+        if not all(contains(domains[name], value) for name, value in json.loads(planned).items())
+    ]
+    if outside:
+        session.execute(
+            update(SLOTS)
+            .where(*free, SLOTS.c.slot.in_(outside))
+            .values(planned=None, point=None, origin=None)
+        )
+    return len(outside)
 
 
 def n_slots(session: Session, study_id: int) -> int:

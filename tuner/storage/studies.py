@@ -17,6 +17,7 @@ from tuner.feasible import count_points, words_of_none
 from tuner.sizes import Shape
 from tuner.storage.configuration import (
     Version,
+    forget_plans_outside,
     lock_study,
     newest_version,
     read_shape,
@@ -132,6 +133,10 @@ def _reconcile(database: Database, wanted: StudyConfig) -> Created:
         if allowed:
             version = Version(number=newest.number + 1, config=wanted)
             store_version(session, stored.study_id, version)
+            if wanted.sampler.name != "grid":  # which runs nothing else
+                n_left = forget_plans_outside(session, stored.study_id, wanted.space)
+                if n_left:
+                    notes.append(f"{n_left} planned points lie outside the space now: left out")
         reasons = {"stopped", "bug", "hours"}
         if not still_ended_by_gain(session, changed):
             reasons.add("gain")

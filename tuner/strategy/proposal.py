@@ -1,6 +1,7 @@
 """One trial's point: proposed by the study's sampler, without a write to the database."""
 
 import copy
+import functools
 import logging
 import random
 from collections.abc import Callable, Collection, Container, Mapping
@@ -22,7 +23,8 @@ from tuner.params import GRUParams
 from tuner.sizes import SIZES, Limits, Shape
 from tuner.space import Space
 from tuner.strategy.chance import Dice
-from tuner.strategy.ranking import on_their_way, telling
+from tuner.strategy.ranges import within
+from tuner.strategy.ranking import on_their_way, telling, with_all_values
 from tuner.strategy.samplers import make_sampler
 
 log = logging.getLogger(__name__)
@@ -88,6 +90,7 @@ class _Sketch:
 
     def __init__(self, history: ReadTrials, search: Search, planned: Mapping[str, Scalar]) -> None:
         self._history = history
+        self._space = search.space
         directions = search.direction, *search.further_directions
         self._directions = [StudyDirection[direction.upper()] for direction in directions]
         self._is_tpe = search.sampler == "tpe"
@@ -108,7 +111,7 @@ class _Sketch:
     ) -> list[FrozenTrial]:
         """Read the trials once: a sampler asks several times for one proposal."""
         if self._trials is None:
-            trials = self._history()
+            trials = with_all_values(within(self._history(), self._space), self._directions)
             self._trials = (
                 telling(on_their_way(trials), self._directions) if self._is_tpe else trials
             )
@@ -191,6 +194,7 @@ def propose_point(
         InputError: Every point that fits the planned values is taken, or no point keeps to the
             limits, as far as one can see.
     """
+    history = functools.cache(history)  # one proposal, however often it is drawn
     for attempt in range(N_DRAWS):
         trial, point = _sample(history, search, f"{slot}/{attempt}", planned)
         if point_key(trial.params) not in taken and _is_allowed(search, point):

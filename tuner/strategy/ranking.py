@@ -89,6 +89,37 @@ def on_their_way(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     ]
 
 
+def with_all_values(
+    trials: Sequence[FrozenTrial], directions: Sequence[StudyDirection]
+) -> list[FrozenTrial]:
+    """Let pruned trials of a study with several objectives count by their values.
+
+    Optuna cannot compare pruned trials there and takes the oldest ones for the best. They have a
+    value of each objective, those of when they ended.
+
+    Args:
+        trials: Of a study, by number; none is changed.
+        directions: Of its objectives; with one, all trials stay as they are.
+
+    Returns:
+        The same, with copies of the pruned trials that have all values.
+    """
+    if len(directions) == 1:
+        return list(trials)
+    return [
+        _as_if_complete(trial)
+        if trial.state == TrialState.PRUNED and len(trial.values or ()) == len(directions)
+        else trial
+        for trial in trials
+    ]
+
+
+def _as_if_complete(trial: FrozenTrial) -> FrozenTrial:
+    seen = copy.copy(trial)
+    seen.state = TrialState.COMPLETE
+    return seen
+
+
 def _as_if_pruned(trial: FrozenTrial) -> FrozenTrial:
     seen = copy.copy(trial)
     seen.state = TrialState.PRUNED

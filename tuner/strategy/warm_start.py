@@ -133,6 +133,8 @@ def unlike(config: StudyConfig, earlier: StudyConfig) -> tuple[str, ...]:
     """Say what else differs, so that the earlier study's best need not be the new one's."""
     pairs = {
         "metric": (earlier.metric, config.metric),
+        "metrics": (_further(earlier), _further(config)),
+        "constraints": (earlier.constraints or None, config.constraints or None),
         "budget.epochs": (earlier.budget.epochs, config.budget.epochs),
         "seed": (earlier.seed, config.seed),
     }
@@ -144,6 +146,10 @@ def unlike(config: StudyConfig, earlier: StudyConfig) -> tuple[str, ...]:
         for key, (was, now) in pairs.items()
         if was != now
     )
+
+
+def _further(config: StudyConfig) -> list[str] | None:
+    return None if config.metrics is None else list(config.objectives)
 
 
 def _told(value: object) -> str:
