@@ -123,7 +123,7 @@ class Rehearsal:
                 "are safer.",
                 reason="diverged",
             )
-        units = data.judged_units
+        units = data.units
         compute = METRICS[self._objective.config.metric].compute
 
         def measure(rows: Rows) -> float:

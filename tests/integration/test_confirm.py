@@ -453,7 +453,7 @@ def real_units(study: StoredStudy) -> Callable[[Task], Ending]:
     def end(task: Task) -> Ending:
         fold = Fold(number=task.replicate, of=n_folds)
         data = prepare(config.data, seed=config.seed, folder=config.folder, fold=fold)
-        size = np.bincount(data.judged_units)
+        size = np.bincount(data.units)
         chance = [0.8, 0.6, 0.5][task.finalist]
         right = np.random.default_rng([task.finalist, task.replicate]).binomial(size, chance)
         hits = Hits(right=right, size=size)

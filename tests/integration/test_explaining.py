@@ -1,5 +1,7 @@
 """Explanations of real nets: they add up, look at nothing but the text, and find what is there."""
 
+import io
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,8 +12,10 @@ import tensorflow as tf
 
 from tests.artifacts import make_artifact, words_of
 from tuner.attribution.ranks import spearman
+from tuner.cli.explain import explain_texts, explain_together
+from tuner.cli.summarised import print_summary
 from tuner.data.text import UNKNOWN_ID
-from tuner.deliver import Explainer, Wish, open_artifact, summarise
+from tuner.deliver import Explainer, IncompleteError, Wish, open_artifact, summarise
 from tuner.deliver.explaining.gradients import attribute
 from tuner.deliver.explaining.probe import Probe
 from tuner.errors import InputError
@@ -195,8 +199,57 @@ def test_a_sure_net_is_explained_to_the_digit(tmp_path: Path) -> None:
 def test_where_no_number_of_steps_is_enough_that_is_an_error(tmp_path: Path) -> None:
     explainer = explainer_of(tmp_path / "jagged", KINDS["mean"], factor=40)
 
-    with pytest.raises(InputError, match=r"After 1024 steps.*the attributions sum to.*Expected"):
+    with pytest.raises(
+        IncompleteError, match=r"After 1024 steps.*the attributions sum to.*Expected"
+    ):
         list(map(explainer.explain, TEXTS))
+
+
+def test_a_text_that_cannot_be_explained_costs_no_other_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("tuner.cli.explain.use_device", lambda: "cpu")
+    explainer_of(tmp_path / "jagged", KINDS["mean"], factor=40)
+    page = tmp_path / "page.html"
+
+    with pytest.raises(
+        InputError, match=r"Left out, for the reason above: [\d, ]+, counted from 1"
+    ):
+        explain_texts(
+            str(tmp_path / "jagged"),
+            TEXTS,
+            column="text",
+            target=None,
+            n_words=3,
+            each_model=False,
+            form="table",
+            output=str(page),
+        )
+
+    assert re.search(r"text \d+: After 1024 steps", capsys.readouterr().err)
+    assert 1 <= page.read_text().count("<section>") < len(TEXTS)
+
+
+def test_stdin_is_read_by_the_process_that_explains(monkeypatch: pytest.MonkeyPatch) -> None:
+    words = io.TextIOWrapper(io.BytesIO(b"one\n"))
+    monkeypatch.setattr("sys.stdin", words)
+
+    def begin_anew() -> str:
+        assert words.buffer.tell() == 0
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tuner.cli.explain.use_device", begin_anew)
+    with pytest.raises(KeyboardInterrupt):
+        explain_together(
+            "model",
+            ["-"],
+            column="text",
+            group=None,
+            target=None,
+            n_words=3,
+            min_texts=1,
+            form="table",
+        )
 
 
 def test_what_cannot_be_explained_is_told(kinds: Explainer, tmp_path: Path) -> None:
@@ -276,7 +329,9 @@ def test_a_net_of_random_weights_has_another_map(learned: Path) -> None:
     assert np.abs(trained[planted]).mean() > 10 * np.abs(random[planted]).mean()
 
 
-def test_a_summary_lists_what_matters_who_disagrees_and_shortcuts(learned: Path) -> None:
+def test_a_summary_lists_what_matters_who_disagrees_and_shortcuts(
+    learned: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     explainer = Explainer(open_artifact(learned))
     texts, labels = make_reviews(100, seed=4)
     told: list[int] = []
@@ -304,6 +359,12 @@ def test_a_summary_lists_what_matters_who_disagrees_and_shortcuts(learned: Path)
     assert shortcut.reasons == ("a number", "50 of its 50 texts are of 'one film'")
     assert shortcut.n_tried == 50
     assert shortcut.n_decided > 40
+
+    other = summarise(explainer, texts, Wish(n_words=3, min_texts=3, target="class 0"))
+    (against,) = [each for each in other.shortcuts if each.word.word == "710"]
+    assert against.word.effect < 0
+    print_summary(other)
+    assert "against class 0" in capsys.readouterr().out
 
 
 def test_a_summary_of_many_classes_or_of_one(tmp_path: Path) -> None:

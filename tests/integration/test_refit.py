@@ -47,6 +47,7 @@ def prepared(fingerprint: str = "f" * 32) -> Prepared:
     return Prepared(
         train=TRAIN,
         validation=VALIDATION,
+        units=np.arange(len(VALIDATION)),
         words=tuple(f"w{i}" for i in range(VOCABULARY - 2)),
         fingerprint=fingerprint,
         summary=Summary(

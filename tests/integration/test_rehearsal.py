@@ -126,7 +126,7 @@ def test_a_training_that_chooses_is_judged_each_epoch_by_its_fold(
     assert facts.keys() >= {"best_epoch", "n_parameters", *METRICS}
     hits = Hits.from_text(facts[HITS])
     assert hits.share == pytest.approx(value)
-    assert hits.size.tolist() == np.bincount(data.judged_units).tolist()
+    assert hits.size.tolist() == np.bincount(data.units).tolist()
     assert 0 < facts[STANDARD_ERROR] < 0.2
 
 
@@ -199,7 +199,7 @@ def test_replicates_differ_in_seed_and_examples_and_have_the_searchs_fingerprint
     assert one.validation.ids.tolist() != other.validation.ids.tolist()
     assert one.fingerprint == other.fingerprint == search.fingerprint
     assert len(one.train) == len(other.train) == len(search.train)
-    assert search.units is None
+    assert search.units.tolist() == list(range(len(search.validation)))  # nothing repeats
     assert training_seed(config.seed, 0) != config.seed
     _, first = train(rehearsal, Task(finalist=0, replicate=0, epochs=1))
     _, second = train(rehearsal, REHEARSING)

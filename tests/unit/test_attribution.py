@@ -3,6 +3,7 @@
 import html.parser
 import json
 import math
+import re
 
 import numpy as np
 import pytest
@@ -319,6 +320,19 @@ def test_the_parts_of_a_view_are_the_text() -> None:
     levels = [piece.level for piece in together.pieces if piece.word is not None]
     assert levels == [6, 0, 0, -3, 2]
     assert [p.level for p in other.pieces if p.word is not None] == [-6, 0, 0, 3, -2]
+
+
+def test_a_word_tells_what_it_adds_to_the_very_model_that_is_shown() -> None:
+    page = render("study", [explanation()], n_words=3, each_model=True)
+
+    strongest = explanation().words[0]
+    tips = re.findall(r'title="([^";]*)(; an unknown word[^"]*)?">' + "Great,", page)
+    assert [float(value) for value, _ in tips] == [
+        strongest.attribution,
+        strongest.attribution,
+        -strongest.attribution,
+    ]
+    assert [bool(occlusion) for _, occlusion in tips] == [True, False, False]
 
 
 def test_colours_can_be_told_apart_and_read_on() -> None:

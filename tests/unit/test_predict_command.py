@@ -28,6 +28,24 @@ def test_texts_are_taken_as_they_are() -> None:
     ]
 
 
+def test_a_file_is_a_file_whatever_its_name_and_there_is_one(tmp_path: Path) -> None:
+    one, other = (tmp_path / name for name in ("my reviews.csv", "more.csv"))
+    for path in (one, other):
+        path.write_text("text\nfive\n")
+
+    assert texts(str(one)) == ["five"]
+    with pytest.raises(InputError, match=r"more\.csv is a file, and 2 texts are given"):
+        texts("A text", str(other))
+    long = f"{'so ' * 200}dull.csv"
+    assert texts(long) == [long]
+
+
+def test_no_text_steers_the_terminal() -> None:
+    (line,) = _printed(CLASSES, ["x\x1b[2Jy\x07"], SHARES[:1], "table", first=True)
+
+    assert line == "a, b  0.750  x [2Jy"
+
+
 def test_files_of_each_kind_are_read(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text('text,other\n"one, two",1\nthree,2\n')
     with gzip.open(tmp_path / "b.jsonl.gz", "wt") as file:

@@ -41,7 +41,7 @@ class Shortcut:
 
     #: What it does.
     word: WordEffect
-    #: The class that it speaks for.
+    #: The class that it speaks for; or against, where no other was asked about: the sign tells.
     target: str
     #: What makes it suspicious, for people; not empty.
     reasons: tuple[str, ...]

@@ -15,6 +15,8 @@ class Piece:
     text: str
     #: The word; None between two.
     word: Word | None
+    #: What it adds, by whom it is looked at; 0 between two.
+    value: float
     #: Its colour, as `shade` gives it.
     level: int
 
@@ -59,8 +61,8 @@ def _pieces(found: Explanation, values: Sequence[float]) -> Iterator[Piece]:
     end = 0
     for word, value in zip(found.words, values, strict=True):
         if word.begin > end:
-            yield Piece(text=found.text[end : word.begin], word=None, level=0)
-        yield Piece(text=found.written(word), word=word, level=shade(value, strongest))
+            yield Piece(text=found.text[end : word.begin], word=None, value=0, level=0)
+        yield Piece(text=found.written(word), word=word, value=value, level=shade(value, strongest))
         end = word.end
     if end < len(found.text):
-        yield Piece(text=found.text[end:], word=None, level=0)
+        yield Piece(text=found.text[end:], word=None, value=0, level=0)

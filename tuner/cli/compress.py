@@ -10,6 +10,7 @@ from rich.table import Table
 
 from tuner.cli.computing import use_device
 from tuner.cli.group import say
+from tuner.cli.patience import end_at_sigterm
 from tuner.cli.show import console
 from tuner.cli.studies import data_root, open_study
 from tuner.cli.words import duration
@@ -44,6 +45,7 @@ def compress_artifact(
             "NAME; or none of them, for the table alone."
         )
     device = use_device()
+    end_at_sigterm()  # like Ctrl-C: nothing half-written stays
     from tuner.deliver.card import about_examples
     from tuner.deliver.compress.order import Order, compress
     from tuner.deliver.folder import read_artifact
@@ -64,6 +66,7 @@ def compress_artifact(
             data_root=data_root(),
         ),
         say=say,
+        show=lambda rows: console(stderr=False).print(_table(rows)) if form != "json" else None,
         tell=lambda number, stage: say(
             f"twin {number} of {len(manifest.members)}: epoch {stage.epochs:g}, loss "
             f"{stage.loss:.4f}, {duration(stage.seconds_left)} to go"
@@ -71,15 +74,13 @@ def compress_artifact(
     )
     if form == "json":
         click.echo(json.dumps(_to_json(found, output, unseen=unseen)))
-    else:
-        console(stderr=False).print(_table(found.rows))
-        if found.written is not None and found.chosen is not None:
-            click.echo(f"artifact: {output} ({found.chosen.variant})")
+    elif found.written is not None and found.chosen is not None:
+        click.echo(f"artifact: {output} ({found.chosen.variant})")
     say(
         f"On {found.n_examples:,} validation examples, with 95 % intervals; milliseconds a text on "
         f"one thread. No other variant is smaller and as right as one with a star."
     )
-    say(about_examples(is_unseen=unseen))
+    say(about_examples(is_unseen=unseen, is_chosen=max_loss is not None))
     if max_loss is not None and found.chosen is None:
         least = min(row.points_lost for row in found.rows[1:])
         raise InputError(
@@ -110,10 +111,14 @@ def _table(rows: Any) -> Table:
             f"{rows[0].n_bytes / row.n_bytes:.1f} x",
             f"{accuracy.value:.4f} ({accuracy.low:.4f} to {accuracy.high:.4f})",
             f"{points[0]} ({points[1]} to {points[2]})" if row.variant.steps else "",
-            *(f"{latency.alone_p50:.1f}", f"{latency.alone_p99:.1f}"),
-            *(f"{latency.together_p50:.1f}", f"{latency.together_p99:.1f}"),
+            *(_ms(latency.alone_p50), _ms(latency.alone_p99)),
+            *(_ms(latency.together_p50), _ms(latency.together_p99)),
         )
     return table
+
+
+def _ms(milliseconds: float | None) -> str:
+    return "-" if milliseconds is None else f"{milliseconds:.1f}"
 
 
 def _to_json(found: Any, output: str | None, *, unseen: bool) -> dict[str, Any]:

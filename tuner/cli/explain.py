@@ -8,13 +8,14 @@ from typing import TypeVar
 
 import click
 
-from tuner.attribution import render
+from tuner.attribution import Explanation, render
 from tuner.cli.computing import use_device
 from tuner.cli.explained import as_json, print_explanation
 from tuner.cli.group import say
 from tuner.cli.summarised import print_summary, summary_json
 from tuner.cli.texts import grouped_texts_of, texts_of
 from tuner.cli.writing import check_file, write_whole
+from tuner.errors import InputError
 
 #: Seconds from one word about the progress to the next.
 TELL_SECONDS = 5.0
@@ -49,23 +50,37 @@ def explain_texts(
         check_file(Path(output))
     texts = texts_of(given, column)
     use_device()
-    from tuner.deliver import Explainer, open_artifact
+    from tuner.deliver import Explainer, IncompleteError, open_artifact
 
     explainer = Explainer(open_artifact(folder))
-    explained = _told(explainer.explain(text, target=target) for text in texts)
+    left_out: list[int] = []
+
+    def explanations() -> Iterator[Explanation]:
+        for number, text in enumerate(texts, start=1):
+            try:
+                yield explainer.explain(text, target=target)
+            except IncompleteError as error:
+                left_out.append(number)
+                say(f"text {number}: {error}")
+
+    explained = _told(explanations())
     if output is not None:
         title = explainer.artifact.manifest.origin.study
-        page = render(title, list(explained), n_words=n_words, each_model=each_model)
-        write_whole(Path(output), page)
-        say(f"Wrote {output}. Open it in a browser.")
-        return
-    for number, found in enumerate(explained):
-        if form == "json":
-            click.echo(json.dumps(as_json(found, each_model=each_model), ensure_ascii=False))
-        else:
-            if number:
-                click.echo()
-            print_explanation(found, n_words=n_words, each_model=each_model)
+        if whole := list(explained):
+            page = render(title, whole, n_words=n_words, each_model=each_model)
+            write_whole(Path(output), page)
+            say(f"Wrote {output}. Open it in a browser.")
+    else:
+        for number, found in enumerate(explained):
+            if form == "json":
+                click.echo(json.dumps(as_json(found, each_model=each_model), ensure_ascii=False))
+            else:
+                if number:
+                    click.echo()
+                print_explanation(found, n_words=n_words, each_model=each_model)
+    if left_out:
+        listed = ", ".join(map(str, left_out))
+        raise InputError(f"Left out, for the reason above: {listed}, counted from 1.")
 
 
 def explain_together(
@@ -91,12 +106,13 @@ def explain_together(
         min_texts: Texts in which a word must be read to be listed.
         form: ``table`` or ``json``.
     """
-    if group is None:
-        texts, groups = list(texts_of(given, column)), None
-    else:
-        pairs = list(grouped_texts_of(given, column, group))
-        texts, groups = [text for text, _ in pairs], [belongs for _, belongs in pairs]
-    use_device()
+    alone = texts_of(given, column) if group is None else ()
+    pairs = grouped_texts_of(given, column, group) if group is not None else ()
+    use_device()  # which may begin the command anew: stdin is read after it
+    texts, groups = list(alone), None
+    if group is not None:
+        listed = list(pairs)
+        texts, groups = [text for text, _ in listed], [belongs for _, belongs in listed]
     from tuner.deliver import Explainer, Wish, open_artifact, summarise
 
     explainer = Explainer(open_artifact(folder))

@@ -10,6 +10,7 @@ from rich.text import Text
 from tuner.attribution import Balance, Explanation
 from tuner.attribution.shades import INK, colour
 from tuner.attribution.views import View, views_of
+from tuner.cli.words import printable
 
 #: Columns of a line where nobody looks at it.
 WIDTH = 200
@@ -91,11 +92,6 @@ def coloured(view: View) -> Text:
             style = Style(dim=True, strike=True)
         result.append(printable(piece.text), style)
     return result
-
-
-def printable(text: str) -> str:
-    """Leave out what steers a terminal; line breaks stay."""
-    return "".join(c if c.isprintable() or c == "\n" else " " for c in text)
 
 
 def make_console() -> Console:

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from tuner.cli.group import say
+from tuner.cli.patience import end_at_sigterm
 from tuner.errors import InputError, TunerError
 from tuner.processor import usable_cores
 from tuner.worker.process import trainer_environment
@@ -57,6 +58,7 @@ def export_artifact(
 
 def _in_child(order: Mapping[str, object]) -> Mapping[str, Any]:
     """Let a process export that sees no GPU and no secrets; give what the export says of itself."""
+    end_at_sigterm()  # like Ctrl-C: the child is ended, too
     reads, writes = os.pipe()
     outcome: Mapping[str, Any] = {}
     with os.fdopen(reads, encoding="utf-8") as told, tempfile.TemporaryFile() as log:

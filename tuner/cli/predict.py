@@ -12,6 +12,7 @@ import click
 from tuner.cli.computing import use_device
 from tuner.cli.group import say
 from tuner.cli.texts import texts_of
+from tuner.cli.words import printable
 
 #: Texts that are predicted and printed together; within them the short ones come first.
 CHUNK = 8_192
@@ -70,7 +71,7 @@ def _printed(
     else:
         width = max(map(len, classes))
         for i, row, text in zip(best, probabilities, texts, strict=True):
-            words = " ".join(text[: 4 * SHOWN_CHARACTERS].split())
+            words = " ".join(printable(text[: 4 * SHOWN_CHARACTERS]).split())
             yield f"{classes[i]:<{width}}  {row[i]:.3f}  {words[:SHOWN_CHARACTERS]}".rstrip()
 
 

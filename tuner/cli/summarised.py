@@ -9,6 +9,7 @@ from rich.text import Text
 
 from tuner.attribution import Summary, WordEffect
 from tuner.cli.explained import make_console
+from tuner.cli.words import printable
 
 
 def summary_json(summary: Summary) -> dict[str, Any]:
@@ -87,7 +88,7 @@ def print_summary(summary: Summary) -> None:
         [
             (
                 each.word.word,
-                each.target,
+                each.target if each.word.effect > 0 else f"against {each.target}",
                 f"{each.word.effect:+.3f}",
                 "; ".join(each.reasons),
                 f"{each.n_decided} of {each.n_tried} texts",
@@ -115,6 +116,6 @@ def _print(title: str, headings: Sequence[str], rows: Iterable[Sequence[str]]) -
             is_words = heading in {"word", "for", "why", "decides alone in"}
             table.add_column(heading, justify="left" if is_words else "right")
         for row in listed:
-            table.add_row(*map(Text, row))
+            table.add_row(*(Text(printable(cell)) for cell in row))
         console.print(table)
     click.echo()

@@ -18,7 +18,7 @@ def texts_of(given: Sequence[str], column: str) -> Iterable[str]:
         column: The file's column that holds the texts.
 
     Raises:
-        InputError: There is no such file, or what is in it cannot be read.
+        InputError: There is no such file, or more than one, or what is in it cannot be read.
     """
     if list(given) == [STDIN]:
         return _lines_of_stdin()
@@ -65,14 +65,24 @@ def _file_of(given: Sequence[str]) -> Path | None:
     """Give the file that is named; None where texts are given."""
     from tuner.data.rows import SUFFIXES
 
-    if len(given) != 1 or not given[0].lower().endswith(SUFFIXES):
-        return None
-    if any(map(str.isspace, given[0])):
-        return None
-    path = Path(given[0])
-    if not path.is_file():
-        raise InputError(f"{path}: there is no such file. Expected a text, - or a file.")
-    return path
+    named = [text for text in given if text.lower().endswith(SUFFIXES)]
+    files = [path for path in map(Path, named) if _is_file(path)]
+    if len(given) > 1 and files:
+        raise InputError(
+            f"{files[0]} is a file, and {len(given)} texts are given. Expected one file, or texts."
+        )
+    if files:
+        return files[0]
+    if len(given) == 1 and named and not any(map(str.isspace, given[0])):
+        raise InputError(f"{given[0]}: there is no such file. Expected a text, - or a file.")
+    return None
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # longer than any name
+        return False
 
 
 def _lines_of_stdin() -> Iterator[str]:

@@ -76,3 +76,8 @@ def refused_mark(progress: Progress) -> str:
     hosts = ", ".join(refusal.host for refusal in progress.refusals[:3])
     more = "" if len(progress.refusals) <= 3 else f" and {len(progress.refusals) - 3} more"
     return f"; not served on {hosts}{more}, see `tuner status {progress.name}`"
+
+
+def printable(text: str) -> str:
+    """Leave out what steers a terminal; line breaks stay."""
+    return "".join(c if c.isprintable() or c == "\n" else " " for c in text)

@@ -1,6 +1,7 @@
 """Files that commands write where ``-o`` says."""
 
 import os
+import tempfile
 from pathlib import Path
 
 from tuner.errors import InputError
@@ -21,6 +22,11 @@ def check_file(path: Path) -> None:
         raise InputError(
             f"{path}: there is no folder {path.parent}. Create it, or name another file with -o."
         )
+    try:
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise _unwritable(path, error) from error
 
 
 def write_whole(path: Path, text: str) -> None:
@@ -40,10 +46,14 @@ def write_whole(path: Path, text: str) -> None:
         unfinished.replace(path)
     except OSError as error:
         unfinished.unlink(missing_ok=True)
-        raise InputError(
-            f"{path}: cannot be written: {error.strerror}. Make room or give the right to write "
-            f"there, or name another file with -o."
-        ) from error
+        raise _unwritable(path, error) from error
     except BaseException:
         unfinished.unlink(missing_ok=True)
         raise
+
+
+def _unwritable(path: Path, error: OSError) -> InputError:
+    return InputError(
+        f"{path}: cannot be written: {error.strerror}. Make room or give the right to write there, "
+        f"or name another file with -o."
+    )

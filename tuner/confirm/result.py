@@ -133,7 +133,7 @@ def _simple(
         shape = data.shape(config.data.vocabulary)
         model = fit_yardstick(data.train, n_ids=shape.n_ids, n_classes=shape.n_classes)
         found = model.predict(data.validation)
-        theirs.append(Hits.of(data.validation.labels, found, data.judged_units))
+        theirs.append(Hits.of(data.validation.labels, found, data.units))
     return Simple(
         name=NAME,
         accuracy=fmean(hits.share for hits in theirs),

@@ -78,9 +78,8 @@ def write_entry(path: Path, entry: Entry, prepared: Prepared) -> None:
         OSError: It cannot be written; nothing of it stays.
     """
     arrays = {
-        name: np.ascontiguousarray(array, dtype)
+        name: np.ascontiguousarray(operator.attrgetter(name)(prepared), dtype)
         for name, dtype in _ARRAYS.items()
-        if (array := _array(prepared, name)) is not None
     }
     manifest = json.dumps(
         {
@@ -242,18 +241,13 @@ def _prepared(manifest: Any, arrays: Mapping[str, npt.NDArray[Any]]) -> Prepared
         words=None if words is None else tuple(words),
         fingerprint=manifest["fingerprint"],
         summary=_summary(manifest["summary"]),
-        units=arrays.get("units"),
+        units=arrays["units"],
     )
 
 
 def _summary(told: Any) -> Summary:
     classes = tuple((name, count) for name, count in told["classes"])
     return Summary(**{**told, "classes": classes, "notes": tuple(told["notes"])})
-
-
-def _array(prepared: Prepared, name: str) -> npt.NDArray[Any] | None:
-    array: npt.NDArray[Any] | None = operator.attrgetter(name)(prepared)
-    return array
 
 
 def _sync_folder(folder: Path) -> None:

@@ -59,7 +59,7 @@ def _prepare(config: DataConfig, seed: int, folder: Path, fold: Fold | None) -> 
         words=words,
         fingerprint=fingerprint(corpus, config, seed=seed),
         summary=describe(corpus),
-        units=None if fold is None else numbered_units(corpus, validation),
+        units=numbered_units(corpus, validation),
     )
 
 

@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from tuner.data.corpus import Rows
 from tuner.data.encoded import Encoded
 from tuner.data.summary import Summary
@@ -24,14 +22,8 @@ class Prepared:
     fingerprint: str
     #: What the examples are, for people.
     summary: Summary
-    #: Which validation examples belong together, by number, in a fold of a study that confirms;
-    #: int64, (n_validation,). None in a search, where nobody asks.
-    units: Rows | None = None
-
-    @property
-    def judged_units(self) -> Rows:
-        """Which validation examples belong together, by number; each by itself if nobody asked."""
-        return np.arange(len(self.validation)) if self.units is None else self.units
+    #: Which validation examples belong together, by number; int64, (n_validation,).
+    units: Rows
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -146,7 +146,8 @@ def _smaller(smaller: Compression) -> Iterator[str]:
         f"original's {loss.comparison.accuracy:.4f}: a difference of "
         f"{shown(loss.comparison.difference, sign=True)} (only this one right: "
         f"{loss.comparison.n_only_ours}, only the original: {loss.comparison.n_only_other}; "
-        f"McNemar's p = {loss.comparison.p_value:.2g}). {about_examples(is_unseen=loss.is_unseen)}"
+        f"McNemar's p = {loss.comparison.p_value:.2g}). "
+        f"{about_examples(is_unseen=loss.is_unseen, is_chosen=loss.is_chosen)}"
     )
     yield ""
     if smaller.test_accuracy is not None:
@@ -163,16 +164,23 @@ def _smaller(smaller: Compression) -> Iterator[str]:
         yield ""
 
 
-def about_examples(*, is_unseen: bool) -> str:
+def about_examples(*, is_unseen: bool, is_chosen: bool) -> str:
     """Say what it means that a loss of accuracy was measured on the validation examples.
 
     Args:
         is_unseen: Whether those that were compared had not learned from them.
+        is_chosen: Whether the variant was chosen among several by what it lost on them.
     """
     if is_unseen:
+        expected = (
+            "but among several variants this one was chosen by the difference, which may be a "
+            "little larger on new texts."
+            if is_chosen
+            else "the difference is what to expect."
+        )
         return (
             "These are the numbers of twins, trained and made smaller in the same way without the "
-            "validation examples, so that nothing had been seen: the difference is what to expect."
+            f"validation examples, so that nothing had been seen: {expected}"
         )
     return (
         "Both have learned from these examples, so that both accuracies flatter, and the "

@@ -144,6 +144,8 @@ class Loss(Table):
     is_unseen: bool
     """Whether that was done with twins of both, trained without these examples; else both have
     learned from them."""
+    is_chosen: bool = False
+    """Whether it was chosen among several by what it lost on these examples."""
     accuracy: Estimate
     """Of the smaller one."""
     comparison: Comparison

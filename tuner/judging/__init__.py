@@ -12,7 +12,7 @@ from tuner.judging.finalists import (
 )
 from tuner.judging.hits import Hits
 from tuner.judging.intervals import Estimate, bootstrap, wilson
-from tuner.judging.judgement import Bin, Judgement, judge
+from tuner.judging.judgement import Bin, Judgement, estimate_accuracy, judge
 from tuner.judging.paired import Comparison, compare, mcnemar
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "wilson",
     "Bin",
     "Judgement",
+    "estimate_accuracy",
     "judge",
     "Comparison",
     "compare",

@@ -58,7 +58,7 @@ def bootstrap(
     measure: Callable[[Rows], Mapping[str, float]],
     *,
     seed: int,
-    groups: Sequence[str] | None = None,
+    groups: Sequence[str] | Rows | None = None,
 ) -> dict[str, Estimate]:
     """Give numbers with percentile intervals, by drawing the examples again and again.
 

@@ -53,7 +53,7 @@ def judge(
     probabilities: Probabilities,
     *,
     seed: int,
-    groups: Sequence[str] | None = None,
+    groups: Sequence[str] | Rows | None = None,
 ) -> Judgement:
     """Judge predictions, with 95 % intervals.
 
@@ -77,8 +77,7 @@ def judge(
 
     metrics = bootstrap(n, measure, seed=seed, groups=groups)
     predicted = np.argmax(probabilities, axis=1)
-    if groups is None:
-        metrics[ACCURACY] = wilson(int(np.sum(predicted == labels)), n)
+    metrics[ACCURACY] = estimate_accuracy(labels, probabilities, seed=seed, groups=groups)
     confusion = np.zeros((n_classes, n_classes), np.int64)
     np.add.at(confusion, (labels, predicted), 1)
     return Judgement(
@@ -87,6 +86,24 @@ def judge(
         reliability=reliability(labels, probabilities),
         confusion=tuple(tuple(row) for row in confusion.tolist()),
     )
+
+
+def estimate_accuracy(
+    labels: Labels,
+    probabilities: Probabilities,
+    *,
+    seed: int,
+    groups: Sequence[str] | Rows | None = None,
+) -> Estimate:
+    """Give the accuracy alone; the arguments are those of `judge`."""
+    hits = np.argmax(probabilities, axis=1) == labels
+    if groups is None:
+        return wilson(int(hits.sum()), len(labels))
+
+    def measure(rows: Rows) -> dict[str, float]:
+        return {ACCURACY: float(hits[rows].mean())}
+
+    return bootstrap(len(labels), measure, seed=seed, groups=groups)[ACCURACY]
 
 
 def reliability(labels: Labels, probabilities: Probabilities) -> tuple[Bin, ...]:

@@ -35,7 +35,7 @@ def compare(
     *,
     name: str,
     seed: int,
-    groups: Sequence[str] | None = None,
+    groups: Sequence[str] | Rows | None = None,
 ) -> Comparison:
     """Compare two models by the examples on which they differ.
 

@@ -24,8 +24,12 @@ from tuner.worker.process import trainer_environment
 BATCH = 32
 #: Texts that are read one by one, and as many batches, at most ...
 N_TIMES = 200
-#: ... and so long at most.
+#: ... and so long at most, unless there are fewer readings than ...
 SECONDS = 5.0
+#: ... these.
+N_LEAST = 20
+#: Readings of which 99 in 100 can be told.
+N_FOR_P99 = 100
 #: Readings before those that count: the first ones set things up.
 N_BEFORE = 3
 
@@ -36,12 +40,12 @@ class Latency:
 
     #: One by one, in the middle of all ...
     alone_p50: float
-    #: ... and what 99 of 100 do not exceed.
-    alone_p99: float
+    #: ... and what 99 of 100 do not exceed; None where fewer than 100 were read.
+    alone_p99: float | None
     #: In batches of 32 random texts, in the middle ...
     together_p50: float
-    #: ... and what 99 of 100 batches do not exceed.
-    together_p99: float
+    #: ... and what 99 of 100 batches do not exceed; None likewise.
+    together_p99: float | None
 
 
 def measure_latencies(
@@ -109,19 +113,20 @@ def _measure(artifact: Artifact, texts: Encoded) -> Latency:
     )
 
 
-def _percentiles(artifact: Artifact, texts: Encoded, size: int) -> tuple[float, float]:
+def _percentiles(artifact: Artifact, texts: Encoded, size: int) -> tuple[float, float | None]:
+    batches = [texts.subset(np.arange(size) + number * size) for number in range(N_TIMES)]
+    for batch in batches[:N_BEFORE]:
+        artifact.predict_encoded(batch)
     milliseconds: list[float] = []
     end = time.perf_counter() + SECONDS
-    for number in range(N_TIMES + N_BEFORE):
-        first = number % N_TIMES * size
-        batch = texts.subset(np.arange(first, first + size))
+    for batch in batches:
         begin = time.perf_counter()
-        if begin > end and len(milliseconds) > N_BEFORE:
+        if begin > end and len(milliseconds) >= N_LEAST:
             break
         artifact.predict_encoded(batch)
         milliseconds.append((time.perf_counter() - begin) * 1_000 / size)
-    p50, p99 = np.percentile(milliseconds[N_BEFORE:], (50, 99)).tolist()
-    return p50, p99
+    p50, p99 = np.percentile(milliseconds, (50, 99)).tolist()
+    return p50, p99 if len(milliseconds) >= N_FOR_P99 else None
 
 
 if __name__ == "__main__":

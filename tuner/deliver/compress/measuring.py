@@ -10,8 +10,10 @@ from tuner.data.encoded import Encoded
 from tuner.deliver.artifact import Artifact, open_artifact
 from tuner.deliver.compress.latency import Latency, measure_latencies
 from tuner.deliver.compress.workshop import Workshop
-from tuner.judging import Comparison, Estimate, compare, wilson
-from tuner.metrics import Labels, Probabilities
+from tuner.errors import InputError, TrialFailedError
+from tuner.judging import Comparison, Estimate, compare, estimate_accuracy
+from tuner.judging.intervals import Rows
+from tuner.metrics import accuracy
 from tuner.packing import Variant
 from tuner.results.front import pareto_front
 
@@ -51,6 +53,7 @@ def measure(
     variants: Sequence[Variant],
     *,
     judge: Encoded,
+    units: Rows,
     seed: int,
     scratch: Path,
     say: Callable[[str], None],
@@ -63,24 +66,40 @@ def measure(
         folder: Its.
         variants: Which.
         judge: Validation examples, with the original's ids.
+        units: Which of them belong together, by number; int64, (n,).
         seed: Of draws: of intervals, and of the texts whose latency is measured.
         scratch: A folder for them; they stay there.
         say: Told, for people, what was found.
 
     Returns:
-        The original first, then the variants as they were given.
+        The original first, then the variants as they were given, but for those that cannot be made
+        of it.
+
+    Raises:
+        InputError: None of them can.
+        TrialFailedError: Likewise; its training diverged.
     """
     ours = original.predict_encoded(judge)
     found = [(Variant(steps=()), folder, original.manifest.n_bytes, ours)]
     for number, variant in enumerate(variants):
         target = scratch / f"variant-{number}"
-        n_bytes = workshop.write(variant, target).n_bytes
+        try:
+            n_bytes = workshop.write(variant, target).n_bytes
+        except (InputError, TrialFailedError) as error:
+            if number == len(variants) - 1 and len(found) == 1:
+                raise
+            say(f"{variant} is left out: {error}")
+            continue
         texts = workshop.numbered(variant, judge)
         predicted = open_artifact(target).predict_encoded(texts)
         found.append((variant, target, n_bytes, predicted))
-        hits = _accuracy(judge.labels, predicted).value, _accuracy(judge.labels, ours).value
-        say(f"{variant}: {n_bytes:,} bytes, {100 * (hits[0] - hits[1]):+.2f} points of accuracy.")
-    accuracies = [_accuracy(judge.labels, probabilities) for *_, probabilities in found]
+        gain = 100 * (accuracy(judge.labels, predicted) - accuracy(judge.labels, ours))
+        say(f"{variant}: {n_bytes:,} bytes, {gain:+.2f} points of accuracy.")
+    groups = units if len(np.unique(units)) < len(units) else None  # each for itself
+    accuracies = [
+        estimate_accuracy(judge.labels, probabilities, seed=seed, groups=groups)
+        for *_, probabilities in found
+    ]
     say("Measuring how long a text takes.")
     latencies = measure_latencies([each[1] for each in found], judge, seed=seed, scratch=scratch)
     sizes = [each[2] for each in found]
@@ -93,7 +112,9 @@ def measure(
             folder=place,
             n_bytes=n_bytes,
             accuracy=accuracies[i],
-            comparison=compare(judge.labels, predicted, ours, name=ORIGINAL, seed=seed),
+            comparison=compare(
+                judge.labels, predicted, ours, name=ORIGINAL, seed=seed, groups=groups
+            ),
             latency=latencies[i],
             on_front=i in front,
         )
@@ -113,7 +134,3 @@ def smallest_within(rows: Sequence[Measured], max_loss: float) -> Measured | Non
     """
     good = [row for row in rows if row.variant.steps and row.points_lost <= max_loss + 1e-9]
     return min(good, key=lambda row: row.n_bytes, default=None)
-
-
-def _accuracy(labels: Labels, probabilities: Probabilities) -> Estimate:
-    return wilson(int(np.sum(np.argmax(probabilities, axis=1) == labels)), len(labels))

@@ -64,7 +64,11 @@ class Outcome:
 
 
 def compress(
-    order: Order, *, say: Callable[[str], None], tell: Callable[[int, Stage], None]
+    order: Order,
+    *,
+    say: Callable[[str], None],
+    tell: Callable[[int, Stage], None],
+    show: Callable[[tuple[Measured, ...]], None] = lambda _: None,
 ) -> Outcome:
     """Make variants of an artifact, measure them, and write the chosen one.
 
@@ -72,11 +76,13 @@ def compress(
         order: What to do.
         say: Told, for people, what comes next.
         tell: Told the number of a twin and how far its training is.
+        show: Given what was measured, before anything is written.
 
     Raises:
         DataError: The data is not what the models have learned from.
-        InputError: The artifact cannot be read, was made smaller before, or cannot be written.
-        TrialFailedError: A training diverged.
+        InputError: The artifact cannot be read, was made smaller before, or cannot be written; or
+            no variant can be made.
+        TrialFailedError: The training of a twin diverged.
     """
     original = open_artifact(order.folder)
     if order.target is not None:
@@ -94,7 +100,7 @@ def compress(
         variants = (read_variant(order.variant, size),)
     data = _read(order, original)
     with tempfile.TemporaryDirectory(prefix="tuner-compress-") as name:
-        return _compress(order, original, variants, data, Path(name), say, tell)
+        return _compress(order, original, variants, data, Path(name), say, tell, show)
 
 
 def _compress(
@@ -105,6 +111,7 @@ def _compress(
     scratch: Path,
     say: Callable[[str], None],
     tell: Callable[[int, Stage], None],
+    show: Callable[[tuple[Measured, ...]], None],
 ) -> Outcome:
     seed = order.study.config.seed
     workshop = Workshop(original, together(data), seed=seed, say=say)
@@ -120,10 +127,12 @@ def _compress(
         folder,
         variants,
         judge=data.validation,
+        units=data.units,
         seed=seed,
         scratch=scratch,
         say=say,
     )
+    show(rows)
     chosen = rows[1] if order.variant is not None else None
     if order.max_loss is not None:
         chosen = smallest_within(rows, order.max_loss)
@@ -142,6 +151,7 @@ def _compress(
             loss=Loss(
                 n_examples=len(data.validation),
                 is_unseen=order.unseen,
+                is_chosen=order.max_loss is not None,
                 accuracy=chosen.accuracy,
                 comparison=chosen.comparison,
             ),

@@ -12,6 +12,10 @@ from tuner.deliver.explaining.gradients import attribute, occlude
 from tuner.errors import InputError, suggestion
 
 
+class IncompleteError(InputError):
+    """The attributions of a text do not sum to what they should, in the steps that are allowed."""
+
+
 class Explainer:
     """Explains what the models of an artifact make of texts.
 
@@ -64,8 +68,8 @@ class Explainer:
             target: The class; None for the most probable one.
 
         Raises:
-            InputError: There is no such class, the artifact takes ids, or the steps that are
-                allowed were not enough.
+            IncompleteError: The steps that are allowed were not enough.
+            InputError: There is no such class, or the artifact takes ids.
 
         References:
             Sundararajan et al. 2017, arXiv:1703.01365; Zeiler and Fergus 2014, arXiv:1311.2901
@@ -77,7 +81,7 @@ class Explainer:
         number = predicted if target is None else self.class_number(target)
         (found,) = attribute(self.models, data, np.array([number]))
         if not found.is_complete:
-            raise InputError(_incomplete(found))
+            raise IncompleteError(_incomplete(found))
         falls = occlude(self.models, data, number)
         is_read, is_known = self.models.is_read(len(data.ids)), data.ids != UNKNOWN_ID
         compared = is_read & is_known

@@ -50,8 +50,7 @@ def find_shortcuts(artifact: Artifact, counted: Counted, n_words: int) -> tuple[
         reasons = _reasons(counted, number)
         if not reasons or number == UNKNOWN_ID:
             continue
-        # Of two classes the one that it speaks for, as it speaks against the other as much.
-        place = max(range(len(effects)), key=lambda p: (abs(effects[p, at]), effects[p, at]))
+        place = int(effects[:, at].argmax())
         n_tried, n_decided = _try_without(artifact, counted, number)
         found.append(
             Shortcut(

@@ -93,6 +93,11 @@ def summarise(
         means=means,
         listed=np.flatnonzero(tally.n_texts >= wish.min_texts),
     )
+    if not complete:
+        raise InputError(
+            f"The models are too jagged between nothing and each of {len(data)} texts: no "
+            f"attributions sum to what they should. Give other texts."
+        )
     if not len(counted.listed):
         raise InputError(
             f"No word is read in {wish.min_texts} of {len(complete)} texts. Give more texts, or "
