@@ -74,9 +74,13 @@ CONTESTANTS = (
 def turns(
     contestants: Sequence[Contestant], tables: Sequence[Table], n_seeds: int
 ) -> Iterator[tuple[int, Table, Contestant]]:
-    """Say who is when: all with one seed, then all with the next one."""
+    """Say who is when: all with one seed, then all with the next one.
+
+    Each time another one is first, as whoever is finds nothing in the machine's caches.
+    """
     for seed in range(n_seeds):
-        for table in tables:
-            for contestant in contestants:
+        for number, table in enumerate(tables):
+            first = (seed * len(tables) + number) % len(contestants)
+            for contestant in (*contestants[first:], *contestants[:first]):
                 if table in contestant.tables:
                     yield seed, table, contestant

@@ -80,7 +80,20 @@ def standings(
         f"{setting.n_reviews} reviews, {setting.words} words, {_minutes(setting.minutes)} minutes; "
         f"medians over seeds (least-most). Best peer: {best}."
     )
-    return [f"{TITLES[table]}: best validation accuracy so far", about, "", *_aligned(lines)]
+    packages = _packages([one for each in measured.values() for one in each.values()])
+    title = f"{TITLES[table]}: best validation accuracy so far"
+    return [title, about, packages, "", *_aligned(lines)]
+
+
+def _packages(measurements: Sequence[Measurement]) -> str:
+    """Tell what was measured with, and where not all were measured with the same."""
+    versions: dict[str, set[str]] = {}
+    for one in measurements:
+        for name, version in one.versions.items():
+            versions.setdefault(name, set()).add(version)
+    told = (f"{name} {' and '.join(sorted(each))}" for name, each in sorted(versions.items()))
+    mixed = any(len(each) > 1 for each in versions.values())
+    return ", ".join(told) + (" (not the same for all: measure again)" if mixed else "")
 
 
 def _reaching(mine: BySeed, peers: BySeed) -> tuple[str, str]:
