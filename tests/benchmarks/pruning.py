@@ -1,13 +1,15 @@
 """What does a rule that ends trials cost and save, on trainings that ran to their end?
 
-Reads recorded trainings, from an ``.npz`` table or from a study that was run with the pruner
-`none`, and runs the rule over many random orders of them, with several workers side by side. Prints
-for each pruner how much of the best final value is lost (in points where it is an accuracy), how
-many times less is trained, and how many of the five best trainings are ended. Best are the
-trainings with the best value, whatever a rule would have made of them.
+Reads recorded trainings, those of `tests/recorded` unless told of others: an ``.npz`` table, or a
+study that was run with the pruner `none`. Runs the rule over many random orders of them, with
+several workers side by side. Prints for each pruner how much of the best final value is lost (in
+points where it is an accuracy), how many times less is trained, and how many of the five best
+trainings are ended. Best are the trainings with the best value, whatever a rule would have made
+of them.
 
 Run it from the repository's root; it takes seconds::
 
+    python -m tests.benchmarks.pruning
     python -m tests.benchmarks.pruning imdb [--storage sqlite:///studies/tuner.db]
     python -m tests.benchmarks.pruning table.npz [--workers 8] [--orders 100] [--trials 60]
 """
@@ -21,6 +23,7 @@ from typing import get_args
 
 import numpy as np
 
+from tests.recorded import IMDB, read_recorded
 from tuner.config import PrunerName
 from tuner.metrics import best_so_far
 from tuner.simulate import Candidate, Recording, Replay, read_recording, read_table, replay
@@ -103,13 +106,15 @@ def line(pruner: PrunerName, found: Sequence[Effect]) -> str:
 def main() -> None:
     """Print a line a pruner."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", help="an .npz table, or the name of a study")
+    parser.add_argument("what", nargs="?", help="an .npz table, or the name of a study")
     parser.add_argument("--storage", default="sqlite:///studies/tuner.db")
     parser.add_argument("--workers", type=int, default=8)
     parser.add_argument("--orders", type=int, default=100)
     parser.add_argument("--trials", type=int, default=60)
     given = parser.parse_args()
-    if given.what.endswith(".npz"):
+    if given.what is None:
+        recording = read_recorded(IMDB)
+    elif given.what.endswith(".npz"):
         recording = read_table(Path(given.what))
     else:
         with Database.open(given.storage) as database:

@@ -7,15 +7,17 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from tests.benchmarks.ablation import Run, table
 from tests.benchmarks.contestant import ARTICLE_PARAMS
 from tests.benchmarks.machine_limit import flop_per_token
-from tests.benchmarks.pruning import effect, whole
+from tests.benchmarks.pruning import effect, effects, whole
 from tests.benchmarks.reviews import make_up_reviews, read_reviews, write_reviews
 from tests.benchmarks.search_tables import halving
 from tests.benchmarks.spans import EVALUATE, REPORT, STEP, WAIT, Clock, Span
 from tests.benchmarks.step_profile import group_of
 from tests.benchmarks.training_speed import parse_params, spread
 from tests.benchmarks.trial_profile import Course
+from tests.recorded import IMDB, read_recorded, write_recorded
 from tuner.domain import Range
 from tuner.params import GRUParams
 from tuner.simulate import Candidate, Recording
@@ -71,6 +73,22 @@ def test_params_are_read_as_in_a_study_file_and_unknown_ones_refused() -> None:
 
 def test_a_spread_is_told_with_its_median() -> None:
     assert spread([2.31, 2.0, 2.2], 1) == "2.2 (2.0-2.3)"
+
+
+def test_a_change_is_compared_on_the_same_seeds_and_chance_is_named() -> None:
+    def run(change: str, seed: int, accuracy: float, loss: float, seconds: float) -> Run:
+        return Run(change=change, seed=seed, accuracy=accuracy, loss=loss, seconds=seconds)
+
+    runs = [run("", seed, 0.8 + 0.01 * seed, 0.5, 10) for seed in range(3)]
+    runs += [run("units=9", seed, 0.82 + 0.01 * seed, 0.4 + 0.1 * seed, 20) for seed in range(3)]
+    runs += [run("units=9", 3, 0.1, 0.1, 0.1)]  # no default point on its seed yet
+
+    default, change = table(runs)
+
+    assert default == "default point: 0.8100, 0.5000"
+    assert "accuracy +0.0200 +- 0.0000 (better)" in change
+    assert "loss +0.0000 +- 0.0577 (not resolved)" in change
+    assert "time x 2.00 (3 seeds)" in change
 
 
 def test_a_span_owns_the_time_that_no_span_inside_it_owns() -> None:
@@ -129,13 +147,13 @@ def losses(*curves: list[float]) -> Recording:
     return Recording(
         name="made up",
         space=Space(
-            parameters=(Parameter(name="x", domain=Range(low=0.0, high=1.0), when={}),),
+            parameters=(Parameter(name="dropout", domain=Range(low=0.0, high=0.9), when={}),),
         ),
         direction="minimize",
         epochs=4,
         candidates=tuple(
             Candidate(
-                params={"x": i / len(curves)},
+                params={"dropout": 0.9 * i / len(curves)},
                 reports=tuple((4 * (k + 1), loss) for k, loss in enumerate(curve)),
             )
             for i, curve in enumerate(curves)
@@ -161,6 +179,25 @@ def test_what_a_pruner_ends_wrongly_is_counted_and_what_it_loses() -> None:
     assert found.loss == pytest.approx(0.42 - 0.1)
     assert 1 <= found.top_ended <= 4
     assert found.saved > 1.5
+
+
+def test_a_recording_is_read_as_it_was_written(tmp_path: Path) -> None:
+    recording = losses([0.5, 0.4, 0.3, 0.2], [0.9, 0.9])
+    write_recorded(recording, tmp_path / "recording.jsonl")
+    assert read_recorded(tmp_path / "recording.jsonl") == recording
+
+
+@pytest.mark.parametrize("n_workers", [1, 8])
+def test_on_real_trainings_the_default_rule_saves_half_and_loses_little(n_workers: int) -> None:
+    recording = whole(read_recorded(IMDB))
+    n_trials = len(recording.candidates)
+    assert n_trials >= 60
+
+    found = effects(recording, "asha", n_workers=n_workers, n_orders=20, n_trials=n_trials)
+
+    # A value of theirs has a standard error of 0.01; the ten best lie within half of that.
+    assert statistics.fmean(order.loss for order in found) <= 0.003
+    assert statistics.fmean(order.saved for order in found) >= 2
 
 
 def test_plain_halving_reports_as_it_goes() -> None:
