@@ -25,8 +25,8 @@ _NUMBERS = itertools.count()
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Let `-n auto` start three processes for two cores: tests often wait for processes."""
-    return -(-3 * usable_cores() // 2)
+    """Let `-n auto` start two processes a core: tests often wait for processes."""
+    return 2 * usable_cores()
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,6 @@ from tuner.data.encoded import Encoded
 from tuner.data.prepared import Prepared
 from tuner.data.summary import Summary
 from tuner.deliver.final import Plan, Stage, together, train_models
-from tuner.deliver.yardstick import fit_yardstick
 from tuner.errors import DataError, InputError, StudyNotFoundError
 from tuner.metrics import STEPS_PER_EPOCH, accuracy
 from tuner.model import variables_of
@@ -30,6 +29,7 @@ from tuner.storage import (
     list_readings,
 )
 from tuner.training import fit
+from tuner.yardstick import fit_yardstick
 
 TRAIN, VALIDATION = texts(150, seed=0), texts(50, seed=1)
 PARAMS = GRUParams(

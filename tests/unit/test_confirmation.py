@@ -1,5 +1,8 @@
 """What a study that confirms is made of, and that no study file can say it."""
 
+import subprocess
+import sys
+
 import pytest
 
 from tests.conftest import StudyMaker
@@ -72,3 +75,11 @@ def test_a_point_of_a_finite_space_is_trained_as_often_as_it_takes(toy: StudyMak
     config = confirming(toy, *finite)
     assert (config.n_points, config.n_slots, count_trials(config, None)) == (None, 9, 9)
     assert config.notes() == ()
+
+
+def test_whoever_confirms_waits_for_no_tensorflow() -> None:
+    program = (
+        "import sys; import tuner.cli.confirm; import tuner.yardstick; "
+        "assert not {'tensorflow', 'keras'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)

@@ -198,18 +198,18 @@ def _lines(found: Confirmed) -> list[str]:
     ]
     if found.second is not None:
         tie = "a tie with" if found.second.is_tie else "clearly ahead of"
-        lines.append(
-            f"first place: {tie} trial {found.second.trial}, by {_shown(found.second.lead)}"
-        )
+        lead = _shown(found.second.lead, sign=True)
+        lines.append(f"first place: {tie} trial {found.second.trial}, by {lead}")
     if found.default is not None:
         lines.append(
-            f"default point: {_shown(found.default.figure)}; the winner is better by "
-            f"{_shown(found.default.lead)}"
+            f"default point: {_shown(found.default.figure)}; what the winner gains on it: "
+            f"{_shown(found.default.lead, sign=True)}"
         )
     if found.simple is not None:
         lines += [
             f"{found.simple.name}: accuracy {number(found.simple.accuracy)}",
-            f"  {_worth(found.simple.lead)}: its accuracy is higher by {_shown(found.simple.lead)}",
+            f"  {_worth(found.simple.lead)}: its accuracy less that: "
+            f"{_shown(found.simple.lead, sign=True)}",
         ]
     lines += ["", "finalist                      first   mean  epochs"]
     lines += [_row(one) for one in found.finalists]
@@ -233,5 +233,7 @@ def _row(one: Trained) -> str:
     return f"{_called(one.trial, is_default=one.is_default):28} {first:>6} {mean:>6} {epochs:>7}"
 
 
-def _shown(estimate: Estimate) -> str:
-    return f"{estimate.value:.4f} [{estimate.low:.4f}, {estimate.high:.4f}]"
+def _shown(estimate: Estimate, *, sign: bool = False) -> str:
+    plus = "+" if sign else ""
+    value, low, high = (f"{x:{plus}.4f}" for x in (estimate.value, estimate.low, estimate.high))
+    return f"{value} [{low}, {high}]"

@@ -114,6 +114,6 @@ def _print(manifest: Any, output: str, form: str) -> None:
         click.echo(f"{name}: {shown(estimate)}")
     for other in found.comparisons:
         click.echo(
-            f"{other.other}: accuracy {other.accuracy:.4f}; ours is "
-            f"{shown(other.difference, sign=True)} above it, p = {other.p_value:.2g}"
+            f"{other.other}: accuracy {other.accuracy:.4f}; ours less that: "
+            f"{shown(other.difference, sign=True)}, p = {other.p_value:.2g}"
         )

@@ -22,6 +22,7 @@ from tuner.judging import (
 )
 from tuner.results.confirmed import Confirmed, Default, Second, Simple, Trained, keep
 from tuner.storage import Database, StoredStudy, agree_on_data
+from tuner.yardstick import NAME, fit_yardstick, is_available
 
 
 def conclude(
@@ -114,8 +115,6 @@ def _simple(
     say: Callable[[str], None],
 ) -> Simple | None:
     """Train a simple model on what the winner learned from, and judge it by the same examples."""
-    from tuner.deliver.yardstick import NAME, fit_yardstick, is_available
-
     if not is_available():
         say("Without scikit-learn there is no yardstick: pip install 'tuner[yardsticks]'")
         return None

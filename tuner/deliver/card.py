@@ -214,9 +214,10 @@ def _test_lines(test: FinalResult | None, classes: tuple[str, ...]) -> Iterator[
     for comparison in test.comparisons:
         yield (
             f"A {comparison.other} on the same examples has an accuracy of "
-            f"{comparison.accuracy:.4f}; this model's is {shown(comparison.difference, sign=True)} "
-            f"above that (only this one right: {comparison.n_only_ours}, only the other: "
-            f"{comparison.n_only_other}; McNemar's p = {comparison.p_value:.2g}"
+            f"{comparison.accuracy:.4f}; this model's less that is "
+            f"{shown(comparison.difference, sign=True)} (only this one right: "
+            f"{comparison.n_only_ours}, only the other: {comparison.n_only_other}; McNemar's "
+            f"p = {comparison.p_value:.2g}"
             f"{'' if test.group is None else ', which takes each example to stand for itself'})."
         )
         yield ""

@@ -12,8 +12,8 @@ from tuner.deliver.final import Plan, Stage, together, train_models
 from tuner.deliver.manifest import Manifest
 from tuner.deliver.saving import describe_models, save_models
 from tuner.deliver.test_set import judge_by_test_set
-from tuner.deliver.yardstick import NAME, Yardstick, fit_yardstick, is_available
 from tuner.storage import Database, begin_reading, end_reading
+from tuner.yardstick import NAME, Yardstick, fit_yardstick, is_available
 
 
 @dataclass(frozen=True, kw_only=True)

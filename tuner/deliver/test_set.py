@@ -8,8 +8,8 @@ from tuner.data import Encoded, read_test
 from tuner.data.text import encode, encode_ranks, tokenize
 from tuner.deliver.artifact import Artifact
 from tuner.deliver.manifest import FinalResult, data_name
-from tuner.deliver.yardstick import NAME, Yardstick
 from tuner.judging import Comparison, compare, judge
+from tuner.yardstick import NAME, Yardstick
 
 
 def judge_by_test_set(
