@@ -25,7 +25,7 @@ BATCH = 32
 #: Texts that are read one by one, and as many batches, at most ...
 N_TIMES = 200
 #: ... and so long at most, unless there are fewer readings than ...
-SECONDS = 5.0
+SECONDS = 15.0
 #: ... these.
 N_LEAST = 20
 #: Readings of which 99 in 100 can be told.
