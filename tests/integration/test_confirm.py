@@ -142,7 +142,7 @@ def test_of_several_objectives_the_first_decides(database: Database, toy: StudyM
     config = confirmation.config
     assert (config.metric, config.objectives) == ("val_accuracy", ("val_accuracy",))
     assert config.confirms is not None
-    assert [one.trial for one in config.confirms.finalists] == [1, None]
+    assert [one.trial for one in config.confirms.finalists] == [1, 2, 0]
 
 
 def test_beginning_again_finds_what_was_begun(database: Database, toy: StudyMaker) -> None:
