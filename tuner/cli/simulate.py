@@ -77,9 +77,9 @@ def print_simulation(
     if is_table:
         recordings = [read_table(file) for file in table_files(path)]
     else:
+        if path.is_dir():
+            say(f"note: the folder {path} holds no .npz file; {what!r} is taken for a study.")
         with open_study(what, storage) as (database, stored):
-            if path.is_dir():
-                say(f"note: the folder {path} holds no .npz file; {what!r} is taken for a study.")
             recordings = [read_recording(database, stored)]
         proposes, ends = stored.config.sampler.name, stored.config.pruner.name
     replays = [
@@ -166,13 +166,13 @@ def _tell_savings(recording: Recording, results: Sequence[Replayed]) -> None:
     regret = statistics.fmean(result.final_regret for result in results)
     instead = f" instead of {whole:.1f} ({whole / cost:.2g} times less)"
     if recording.n_cut_off:
-        instead = ""
         say(
             f"note: {recording.n_cut_off} of {n_trials} trials were pruned when they were "
             f"recorded, and end there in any replay. So another pruner's cost and savings cannot "
             f"be told: that takes a study that was run with `pruner.name=none`."
         )
     say(
-        f"All {n_trials} trials: {cost:.1f} whole trainings{instead}, and the best complete trial "
+        f"All {n_trials} trials: {cost:.1f} whole trainings"
+        f"{'' if recording.n_cut_off else instead}, and the best complete trial "
         f"has regret {regret:.3f}."
     )

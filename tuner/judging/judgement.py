@@ -77,7 +77,8 @@ def judge(
 
     metrics = bootstrap(n, measure, seed=seed, groups=groups)
     predicted = np.argmax(probabilities, axis=1)
-    metrics[ACCURACY] = estimate_accuracy(labels, probabilities, seed=seed, groups=groups)
+    if groups is None:
+        metrics[ACCURACY] = estimate_accuracy(labels, probabilities, seed=seed)
     confusion = np.zeros((n_classes, n_classes), np.int64)
     np.add.at(confusion, (labels, predicted), 1)
     return Judgement(
