@@ -9,7 +9,7 @@ import pytest
 from tests.commands import TINY, ask, call
 from tuner.data.prepare import prepare
 from tuner.deliver import open_artifact
-from tuner.deliver.final import Plan, train_models
+from tuner.deliver.final import Plan, PlannedModel, train_models
 from tuner.deliver.saving import describe_models, save_models
 from tuner.params import GRUParams
 from tuner.storage import Database, StoredStudy, find_study
@@ -17,14 +17,12 @@ from tuner.storage import Database, StoredStudy, find_study
 
 def write_artifact_of(study: StoredStudy, target: Path) -> None:
     """Do what `refit` does after a search, with hyperparameters of our own."""
+    params = GRUParams(units=4, embedding=8, bidirectional=False, pooling="max", max_length=16)
     plan = Plan(
         study=study,
-        trial=0,
-        params=GRUParams(units=4, embedding=8, bidirectional=False, pooling="max", max_length=16),
+        trials=(0,),
+        models=(PlannedModel(params=params, micro_batches=1, seed=0, epochs=1),),
         metrics={},
-        micro_batches=1,
-        seeds=(0,),
-        epochs=1,
         epochs_from="asked for",
         fingerprint=None,
     )
@@ -55,7 +53,7 @@ def test_an_artifact_is_made_smaller_and_tells_what_that_costs(tmp_path: Path) -
     assert list(rows) == ["original", "int8", "vocabulary:50+int8"]
     assert told["chosen"] == min(rows, key=lambda name: rows[name]) == "vocabulary:50+int8"
     assert told["unseen"]
-    assert "twin 1 of 1: epoch 1" in done.stderr
+    assert "twin 1 of 1: epoch 1 of 1" in done.stderr
     assert "numbers of twins" in done.stderr
     artifact = open_artifact(target)
     made = artifact.manifest.compression

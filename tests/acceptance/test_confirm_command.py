@@ -10,6 +10,7 @@ import pytest
 
 from tests.commands import TINY, ask, call, data, start
 from tuner.deliver.final import make_plan
+from tuner.errors import InputError
 from tuner.results import progress
 from tuner.results.confirmed import confirmed_of
 from tuner.storage import Database, find_study
@@ -71,17 +72,31 @@ def test_refit_takes_the_confirmed_winner_and_its_epochs(confirmed: Confirmed) -
         study = find_study(database, "tiny")
         found = confirmed_of(database, study)
         assert found is not None
-        plan = make_plan(database, study, trial=None, n_models=1, epochs=None)
-        other = make_plan(database, study, trial=1 - found.trial, n_models=1, epochs=None)
-        shorter = make_plan(database, study, trial=None, n_models=1, epochs=1)
+        plan = make_plan(database, study)
+        other = make_plan(database, study, trial=1 - found.trial)
+        shorter = make_plan(database, study, epochs=1)
+        both = make_plan(database, study, top=2, n_seeds=2)
+        with pytest.raises(InputError, match=r"--top 3: .tiny\.confirm. has judged 2\. Give 2"):
+            make_plan(database, study, top=3)
 
-    assert (plan.trial, plan.epochs) == (confirmed.told["trial"], confirmed.told["epochs"])
-    assert plan.epochs_from == f"the median best epoch of trial {plan.trial} in tiny.confirm"
+    (model,) = plan.models
+    assert plan.trials == (confirmed.told["trial"],)
+    assert model.epochs == confirmed.told["epochs"]
+    assert plan.epochs_from == f"the median best epoch of trial {plan.trials[0]} in tiny.confirm"
     assert plan.confirmed == found.figure
     assert other.confirmed is None
-    assert other.epochs_from == f"the best epoch of trial {other.trial}"
-    assert (shorter.epochs, shorter.epochs_from) == (1, "asked for")
+    assert other.epochs_from == f"the best epoch of trial {other.trials[0]}"
+    assert (shorter.models[0].epochs, shorter.epochs_from) == (1, "asked for")
     assert shorter.confirmed == (found.figure if found.epochs == 1 else None)
+    assert both.trials == (*plan.trials, *other.trials)
+    assert both.models[0] == model
+    assert [each.params for each in both.models] == [model.params] * 2 + [
+        other.models[0].params
+    ] * 2
+    assert [each.seed for each in both.models] == [0, 1, 2, 3]
+    assert both.models[2].epochs == found.finalists[1].epochs
+    assert both.epochs_from == "the median best epoch of each trial in tiny.confirm"
+    assert both.confirmed == found.figure
 
 
 @pytest.mark.slow
@@ -93,8 +108,10 @@ def test_the_artifact_tells_the_confirmed_figure_and_a_rehearsal_can_be_reproduc
     assert json.loads(done.stdout)["equal"]
 
     target = tmp_path / "tiny.model"
-    done = call("refit", "tiny", "-o", target, "--no-test", storage=confirmed.storage)
+    done = call("refit", "tiny", "-o", target, "--top", "2", "--no-test", storage=confirmed.storage)
     assert done.returncode == 0, done.stderr
+    assert "model 2 of 2: epoch 1 of " in done.stderr
     manifest = json.loads((target / "manifest.json").read_text())
     assert manifest["origin"]["confirmed"] == confirmed.told["figure"]
+    assert manifest["origin"]["other_trials"] == [1 - confirmed.told["trial"]]
     assert "judged by examples that chose nothing" in (target / "README.md").read_text()

@@ -1,19 +1,24 @@
 """The final training goes as far as the search would have, and the test set's readings count."""
 
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 
 from tests.conftest import StudyMaker
+from tests.integration.test_confirm import searched
 from tests.integration.test_training import VOCABULARY, texts
 from tuner.checkpoints import Array
 from tuner.config import StudyConfig
 from tuner.data.encoded import Encoded
 from tuner.data.prepared import Prepared
 from tuner.data.summary import Summary
-from tuner.deliver.final import Plan, Stage, together, train_models
+from tuner.deliver.card import write_card
+from tuner.deliver.final import Plan, PlannedModel, Stage, make_plan, together, train_models
+from tuner.deliver.saving import describe_models
 from tuner.errors import DataError, InputError, StudyNotFoundError
 from tuner.metrics import STEPS_PER_EPOCH, accuracy
 from tuner.model import variables_of
@@ -64,12 +69,11 @@ def prepared(fingerprint: str = "f" * 32) -> Prepared:
 def plan(config: StudyConfig, *, epochs: int, seeds: Sequence[int] = (0,)) -> Plan:
     return Plan(
         study=StoredStudy(study_id=1, key="key", config=config, shape=None),
-        trial=0,
-        params=PARAMS,
+        trials=(0,),
+        models=tuple(
+            PlannedModel(params=PARAMS, micro_batches=1, seed=seed, epochs=epochs) for seed in seeds
+        ),
         metrics={},
-        micro_batches=1,
-        seeds=tuple(seeds),
-        epochs=epochs,
         epochs_from="asked for",
         fingerprint="f" * 32,
     )
@@ -117,9 +121,41 @@ def test_a_final_training_is_the_searchs_up_to_where_it_stops(toy: StudyMaker) -
     assert not same(first.weights, whole.by_epoch[3])
     assert not same(first.weights, other.weights)
     assert first.reports == ()
-    assert [(stage.model, stage.epochs) for stage in stages] == [
-        (model, step / STEPS_PER_EPOCH) for model in (1, 2) for step in range(1, 9)
+    assert [(stage.model, stage.epochs, stage.of_epochs) for stage in stages] == [
+        (model, step / STEPS_PER_EPOCH, 2) for model in (1, 2) for step in range(1, 9)
     ]
+
+
+def test_models_of_several_trials_are_trained_and_told_each_as_its_trial_was(
+    toy: StudyMaker, tmp_path: Path
+) -> None:
+    wider = PARAMS.model_copy(update={"units": 2 * PARAMS.units, "truncate": "end"})
+    several = replace(
+        plan(toy("budget.epochs=3"), epochs=1),
+        trials=(4, 9),
+        models=(
+            PlannedModel(params=PARAMS, micro_batches=1, seed=0, epochs=1),
+            PlannedModel(params=wider, micro_batches=2, seed=1, epochs=2),
+        ),
+    )
+
+    results = list(train_models(several, prepared()))
+
+    manifest = describe_models(several, prepared(), results)
+    assert (manifest.origin.trial, manifest.origin.other_trials) == (4, (9,))
+    assert [(m.params, m.seed, m.epochs) for m in manifest.members] == [
+        (PARAMS, 0, 1),
+        (wider, 1, 2),
+    ]
+    sizes = [result.n_parameters for result in results]
+    assert sizes[0] < sizes[1]
+    write_card(manifest)(tmp_path / "card")
+    card = (tmp_path / "card").read_text()
+    assert f"with {sizes[0]:,} and {sizes[1]:,} parameters each" in card
+    assert "trials 4 and 9" in card
+    assert "for 1 and 2 of 3 epochs" in card
+    assert f"| `units` | {PARAMS.units} | {wider.units} |" in card
+    assert f"the last {PARAMS.max_length} and first {PARAMS.max_length} words are read" in card
 
 
 def test_averaged_weights_are_those_of_a_training_that_is_judged() -> None:
@@ -151,6 +187,19 @@ def test_training_and_validation_examples_stay_what_they_are_together() -> None:
         assert np.array_equal(again.ids, part.ids)
         assert np.array_equal(again.offsets, part.offsets)
         assert np.array_equal(again.labels, part.labels)
+
+
+def test_what_cannot_be_trained_again_is_refused_before_it_is_tried(
+    database: Database, toy: StudyMaker
+) -> None:
+    study = searched(database, toy)
+
+    with pytest.raises(InputError, match=r"--top 9: 'toy' has 6 to choose from\. Give 6 or fewer"):
+        make_plan(database, study, top=9)
+    with pytest.raises(InputError, match="Trial 1 does not tell its best epoch"):
+        make_plan(database, study, top=2)
+    with pytest.raises(InputError, match="--epochs 9: the study's trials were planned for"):
+        make_plan(database, study, epochs=9)
 
 
 def test_other_data_than_the_studys_is_refused(toy: StudyMaker) -> None:

@@ -212,4 +212,4 @@ def test_what_confirms_a_study_is_not_what_is_trained_for_good(
     stored = StoredStudy(study_id=1, key="key", config=config, shape=None)
 
     with pytest.raises(InputError, match="tuner refit small"):
-        make_plan(database, stored, trial=None, n_models=1, epochs=None)
+        make_plan(database, stored)

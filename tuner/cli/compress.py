@@ -67,9 +67,9 @@ def compress_artifact(
         ),
         say=say,
         show=lambda rows: console(stderr=False).print(_table(rows)) if form != "json" else None,
-        tell=lambda number, stage: say(
-            f"twin {number} of {len(manifest.members)}: epoch {stage.epochs:g}, loss "
-            f"{stage.loss:.4f}, {duration(stage.seconds_left)} to go"
+        tell=lambda stage: say(
+            f"twin {stage.model} of {len(manifest.members)}: epoch {stage.epochs:g} of "
+            f"{stage.of_epochs}, loss {stage.loss:.4f}, {duration(stage.seconds_left)} to go"
         ),
     )
     if form == "json":

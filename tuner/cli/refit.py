@@ -29,7 +29,8 @@ def refit_study(
     output: str,
     force: bool,
     trial: int | None,
-    n_models: int,
+    top: int,
+    n_seeds: int,
     epochs: int | None,
     test: bool,
     again: bool,
@@ -43,6 +44,7 @@ def refit_study(
             check_unread(database, stored, again=again)
             locate_test(config.data, folder=config.folder, data_root=data_root())
         device = use_device()
+        from tuner.deliver.card import listed
         from tuner.deliver.final import make_plan
         from tuner.deliver.folder import check_target
         from tuner.deliver.refit import Order, refit
@@ -50,12 +52,14 @@ def refit_study(
         check_target(Path(output), replace=force)
         if trial is None:
             _say_what_was_confirmed(database, stored)
-        plan = make_plan(database, stored, trial=trial, n_models=n_models, epochs=epochs)
+        plan = make_plan(database, stored, trial=trial, top=top, n_seeds=n_seeds, epochs=epochs)
 
-    models = "1 model" if n_models == 1 else f"{n_models} models"
+    n_models = len(plan.models)
     say(
-        f"Trial {plan.trial} of {config.name!r}: {models}, {plan.epochs} epochs "
-        f"({plan.epochs_from}), on training and validation examples ({device})."
+        f"{'Trial' if len(plan.trials) == 1 else 'Trials'} {listed(plan.trials)} of "
+        f"{config.name!r}: {'1 model' if n_models == 1 else f'{n_models} models'}, "
+        f"{listed(model.epochs for model in plan.models)} epochs ({plan.epochs_from}), on training "
+        f"and validation examples ({device})."
     )
     if test and not reads_test:
         say("The study has no test set (data.test): the artifact will tell no test result.")
@@ -78,7 +82,7 @@ def refit_study(
         open_database=open_database,
         say=say,
         tell=lambda stage: say(
-            f"model {stage.model} of {n_models}: epoch {stage.epochs:g} of {plan.epochs}, loss "
+            f"model {stage.model} of {n_models}: epoch {stage.epochs:g} of {stage.of_epochs}, loss "
             f"{stage.loss:.4f}, {duration(stage.seconds_left)} to go"
         ),
     )

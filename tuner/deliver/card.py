@@ -1,6 +1,6 @@
 """The model card: what a model is, what it learned from, how good it is, and where it ends."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from tuner.deliver.folder import Writer
@@ -33,7 +33,8 @@ def _lines(manifest: Manifest) -> Iterator[str]:
     yield f"# {origin.study}: a GRU text classifier"
     yield ""
     what = "One model" if n == 1 else f"{n} models, whose probabilities are averaged"
-    yield f"{what}, with {members[0].n_parameters:,} parameters{' each' if n > 1 else ''}."
+    sizes = listed(f"{member.n_parameters:,}" for member in members)
+    yield f"{what}, with {sizes} parameters{' each' if n > 1 else ''}."
     yield f"Classes, in the order of the probabilities: {classes}."
     yield ""
     yield "## How to use it"
@@ -46,37 +47,43 @@ def _lines(manifest: Manifest) -> Iterator[str]:
         yield from _smaller(smaller)
     yield f"## How {'the original' if smaller else 'it'} was made"
     yield ""
-    epochs = members[0].epochs
+    trials = [origin.trial, *origin.other_trials]
     yield (
-        f"Hyperparameters: trial {origin.trial} of study `{origin.study}`, chosen by "
+        f"Hyperparameters: {'trial' if len(trials) == 1 else 'trials'} {listed(trials)} of study "
+        f"`{origin.study}`, chosen by "
         f"`{origin.metric}` {_chosen_on(origin)}. Trained on all {origin.n_examples:,} labelled "
-        f"examples of `{origin.data}`, training and validation, for {epochs} of {origin.horizon} "
+        f"examples of `{origin.data}`, training and validation, for "
+        f"{listed(m.epochs for m in members)} of {origin.horizon} "
         f"epochs ({origin.epochs_from}), with "
-        f"{'seed' if n == 1 else 'seeds'} {', '.join(str(m.seed) for m in members)}. "
+        f"{'seed' if n == 1 else 'seeds'} {listed(m.seed for m in members)}. "
         f"Made {origin.created} by "
         f"{', '.join(f'{name} {version}' for name, version in origin.versions.items())}. "
         f"Data fingerprint: `{origin.fingerprint}`."
     )
     yield ""
-    yield "| Hyperparameter | Value |"
-    yield "|---|---|"
-    for name, value in members[0].params.model_dump().items():
-        yield f"| `{name}` | {value} |"
+    kinds = list({member.params.model_dump_json(): member.params for member in members}.values())
+    heads = ["Value"] if len(kinds) == 1 else [f"Value ({i}.)" for i in range(1, len(kinds) + 1)]
+    yield f"| Hyperparameter | {' | '.join(heads)} |"
+    yield f"|---|{'---|' * len(kinds)}"
+    for name in kinds[0].model_dump():
+        yield f"| `{name}` | {' | '.join(str(getattr(kind, name)) for kind in kinds)} |"
     yield ""
     yield "## How good it is"
     yield ""
     yield from _test_lines(manifest.test, manifest.classes)
     yield (
         "On the validation set, by which the search went and from which the final model has "
-        "learned, the trial had: "
+        f"learned, {'the trial' if len(trials) == 1 else f'trial {origin.trial}'} had: "
         + ", ".join(f"`{name}` {value:.4f}" for name, value in origin.metrics.items())
         + ". These flatter: the best of many trials is in part the luckiest."
     )
     if origin.confirmed is not None:
         yield ""
         yield (
-            f"Trained anew with these hyperparameters and other seeds, on as many examples as in "
-            f"the search, and judged by examples that chose nothing, such models had: "
+            f"Trained anew with "
+            f"{'these hyperparameters' if len(trials) == 1 else f'those of trial {origin.trial}'} "
+            f"and other seeds, on as many examples as in "
+            f"the search, and judged by examples that chose nothing, single models had: "
             f"`{origin.metric}` {shown(origin.confirmed)}."
         )
     yield ""
@@ -242,9 +249,11 @@ def _test_lines(test: FinalResult | None, classes: tuple[str, ...]) -> Iterator[
 
 
 def _limits(manifest: Manifest) -> Iterator[str]:
-    params = manifest.members[0].params
-    end = "last" if params.truncate == "start" else "first"
-    yield f"* Of a longer text only the {end} {params.max_length} words are read."
+    read = [
+        f"{'last' if member.params.truncate == 'start' else 'first'} {member.params.max_length}"
+        for member in manifest.members
+    ]
+    yield f"* Of a longer text only the {listed(read)} words are read."
     if manifest.takes == "texts":
         yield f"* {_TEXT_RULES} All words but {manifest.n_ids - 2:,} are one and the same to it."
     yield "* It knows texts like those it learned from; of others its probabilities say little."
@@ -261,3 +270,13 @@ def shown(estimate: Estimate, *, sign: bool = False) -> str:
     plus = "+" if sign else ""
     numbers = (f"{x:{plus}.4f}" for x in (estimate.value, estimate.low, estimate.high))
     return "{} [{}, {}]".format(*numbers)
+
+
+def listed(values: Iterable[object]) -> str:
+    """List different values for people, each once.
+
+    Args:
+        values: At least one.
+    """
+    *others, last = dict.fromkeys(map(str, values))
+    return f"{', '.join(others)} and {last}" if others else last

@@ -1,8 +1,9 @@
 """The final training: on all labelled examples, for as many epochs as proved best."""
 
+import itertools
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import keras
@@ -23,28 +24,37 @@ from tuner.training import FitResult, fit
 
 
 @dataclass(frozen=True, kw_only=True)
+class PlannedModel:
+    """A model that is to be trained."""
+
+    #: Its hyperparameters.
+    params: GRUParams
+    #: Parts that each batch is cut into, so that it fits into memory.
+    micro_batches: int
+    #: Of weights, order and dropout.
+    seed: int
+    #: Epochs to train.
+    epochs: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     """What is to be trained."""
 
     #: The study.
     study: StoredStudy
-    #: Number of the trial that won.
-    trial: int
-    #: Its hyperparameters.
-    params: GRUParams
-    #: Its metrics on the validation set, by name.
+    #: Numbers of the trials whose hyperparameters are taken; who won first.
+    trials: tuple[int, ...]
+    #: The models, in the order of the trials.
+    models: tuple[PlannedModel, ...]
+    #: Metrics of the trial that won on the validation set, by name.
     metrics: Mapping[str, float]
-    #: Parts that each batch is cut into, so that it fits into memory.
-    micro_batches: int
-    #: One for each model.
-    seeds: tuple[int, ...]
-    #: Epochs to train.
-    epochs: int
-    #: Why so many, for people.
+    #: Why the models are trained for as many epochs as they are, for people.
     epochs_from: str
     #: Of the data that the study saw.
     fingerprint: str | None
-    #: Its metric as `tuner confirm` found it; None where that was not done for it.
+    #: Its metric as `tuner confirm` found it for models of the trial that won; None where that was
+    #: not done for it.
     confirmed: Estimate | None = None
 
 
@@ -56,6 +66,8 @@ class Stage:
     model: int
     #: Epochs trained, in quarters.
     epochs: float
+    #: Epochs that it is trained in all.
+    of_epochs: int
     #: Mean loss in the last quarter.
     loss: float
     #: Seconds that this model takes still, at the pace so far.
@@ -66,24 +78,26 @@ def make_plan(
     database: Database,
     study: StoredStudy,
     *,
-    trial: int | None,
-    n_models: int,
-    epochs: int | None,
+    trial: int | None = None,
+    top: int = 1,
+    n_seeds: int = 1,
+    epochs: int | None = None,
 ) -> Plan:
     """Decide what is trained.
 
     Args:
         database: Where the study is.
         study: The study.
-        trial: Number of the trial whose hyperparameters are taken; None for the one that was
-            confirmed, where that was done, else the best one.
-        n_models: How many models, which differ in their seeds.
-        epochs: How long; None for as many epochs as were best for the trial, in its confirmation
+        trial: Number of the trial whose hyperparameters are taken; None for the best ones.
+        top: How many of the best trials are taken: those that were confirmed, where that was done,
+            else those of the search.
+        n_seeds: How many models of each trial, which differ in their seeds.
+        epochs: How long; None for as many epochs as were best for a trial, in its confirmation
             where there is one.
 
     Raises:
-        InputError: The trial has no value, or the epochs are more than the schedule has, or the
-            study confirms another one.
+        InputError: A trial has no value, or there are fewer, or the epochs are more than the
+            schedule has, or the study confirms another one.
         NoUsableTrialError: No trial has a value yet.
     """
     if (confirms := study.config.confirms) is not None:
@@ -91,59 +105,90 @@ def make_plan(
             f"Study {study.config.name!r} confirms {confirms.study!r}, whose winner is what there "
             f"is to train: `tuner refit {confirms.study}`."
         )
-    confirmed = confirmed_of(database, study)
-    if confirmed is not None and trial not in (None, confirmed.trial):
-        confirmed = None  # of another trial
-    number = _winner(database, study, confirmed) if trial is None else trial
-    details = show_trial(database, study, number)
-    name, horizon = study.config.name, study.config.budget.epochs
-    if details.row.state != "complete" or details.row.slot is None:
-        raise InputError(
-            f"Trial {number} of {name!r} is no trial of tuner's that came to its end (it is "
-            f"{details.row.state}). Choose a complete one of `tuner trials {name}`."
-        )
+    horizon = study.config.budget.epochs
     if epochs is not None and epochs > horizon:
         raise InputError(
             f"--epochs {epochs}: the study's trials were planned for {horizon} epochs at most, "
             f"and so is the step size. Give {horizon} or fewer."
         )
-    best, why = _best_epoch(details, confirmed)
-    if confirmed is not None and epochs not in (None, confirmed.epochs):
-        confirmed = None  # of another training
-    first = study.config.seed
+    confirmed = confirmed_of(database, study)
+    if confirmed is not None and trial not in (None, confirmed.trial):
+        confirmed = None  # of another trial
+    numbers = _best(database, study, confirmed, top) if trial is None else (trial,)
+    chosen = [_chosen(database, study, number) for number in numbers]
+    lengths = [epochs or _best_epoch(details, confirmed) for details in chosen]
+    seeds = itertools.count(study.config.seed)
+    whole = None if confirmed is None or lengths[0] != confirmed.epochs else confirmed.figure
     return Plan(
         study=study,
-        trial=number,
-        params=Space.complete(details.row.params),
+        trials=numbers,
+        models=tuple(
+            PlannedModel(
+                params=Space.complete(details.row.params),
+                micro_batches=details.micro_batches,
+                seed=next(seeds) % 2**31,
+                epochs=length,
+            )
+            for details, length in zip(chosen, lengths, strict=True)
+            for _ in range(n_seeds)
+        ),
         metrics={
-            name: value for name in METRICS if math.isfinite(value := details.attributes[name])
+            name: value for name in METRICS if math.isfinite(value := chosen[0].attributes[name])
         },
-        micro_batches=details.micro_batches,
-        seeds=tuple((first + i) % 2**31 for i in range(n_models)),
-        epochs=epochs or best,
-        epochs_from="asked for" if epochs else why,
+        epochs_from="asked for" if epochs else _why_so_long(numbers, confirmed),
         fingerprint=known_fingerprint(database, study),
-        confirmed=None if confirmed is None else confirmed.figure,
+        confirmed=whole,
     )
 
 
-def _winner(database: Database, study: StoredStudy, confirmed: Confirmed | None) -> int:
-    if confirmed is not None:
-        return confirmed.trial
-    return best_trials(database, study, top=1)[0].number
+def _best(
+    database: Database, study: StoredStudy, confirmed: Confirmed | None, top: int
+) -> tuple[int, ...]:
+    """Give the numbers of the best trials, best first."""
+    if confirmed is None:
+        found = [row.number for row in best_trials(database, study, top=top)]
+        where = f"{study.config.name!r} has {len(found)} to choose from"
+    else:
+        others = [each.trial for each in confirmed.finalists if each.epochs is not None]
+        ranked = [confirmed.trial, *(number for number in others if number is not None)]
+        found = list(dict.fromkeys(ranked))[:top]
+        where = f"{confirmed.by!r} has judged {len(found)}"
+    if len(found) < top:
+        raise InputError(f"--top {top}: {where}. Give {len(found)} or fewer.")
+    return tuple(found)
 
 
-def _best_epoch(details: TrialDetails, confirmed: Confirmed | None) -> tuple[int, str]:
-    """Say how long to train, and how that is known, for people."""
-    number = details.row.number
+def _chosen(database: Database, study: StoredStudy, number: int) -> TrialDetails:
+    """Read a trial that can be trained again."""
+    details, name = show_trial(database, study, number), study.config.name
+    if details.row.state != "complete" or details.row.slot is None:
+        raise InputError(
+            f"Trial {number} of {name!r} is no trial of tuner's that came to its end (it is "
+            f"{details.row.state}). Choose a complete one of `tuner trials {name}`."
+        )
     if not details.attributes.keys() >= {"best_epoch", *METRICS}:
         raise InputError(
             f"Trial {number} does not tell its best epoch: another objective than tuner's GRU made "
             f"it. Choose another one with --trial."
         )
-    if confirmed is not None:
-        return confirmed.epochs, f"the median best epoch of trial {number} in {confirmed.by}"
-    return int(details.attributes["best_epoch"]), f"the best epoch of trial {number}"
+    return details
+
+
+def _best_epoch(details: TrialDetails, confirmed: Confirmed | None) -> int:
+    """Say how long a trial is trained."""
+    number = details.row.number
+    if confirmed is not None and number == confirmed.trial:
+        return confirmed.epochs
+    of_finalists = confirmed.finalists if confirmed is not None else ()
+    known = {each.trial: each.epochs for each in of_finalists}
+    return known.get(number) or int(details.attributes["best_epoch"])
+
+
+def _why_so_long(numbers: Sequence[int], confirmed: Confirmed | None) -> str:
+    """Say how that is known, for people."""
+    what = "best epoch" if confirmed is None else "median best epoch"
+    whose = f"of trial {numbers[0]}" if len(numbers) == 1 else "of each trial"
+    return f"the {what} {whose}{'' if confirmed is None else f' in {confirmed.by}'}"
 
 
 def train_models(
@@ -171,24 +216,25 @@ def train_models(
     everything = together(data)
     shape = data.shape(plan.study.config.data.vocabulary)
     networks = Networks()
-    for number, seed in enumerate(plan.seeds, start=1):
+    for number, model in enumerate(plan.models, start=1):
         result = fit(
-            plan.params,
+            model.params,
             everything,
             None,
             vocabulary=shape.n_ids,
             n_classes=shape.n_classes,
             epochs=plan.study.config.budget.epochs,
-            until=plan.epochs,
-            seed=seed,
+            until=model.epochs,
+            seed=model.seed,
             metric=plan.study.config.metric,
-            callbacks=[_Course(plan, number, tell)],
-            micro_batches=plan.micro_batches,
+            callbacks=[_Course(model, number, tell)],
+            micro_batches=model.micro_batches,
             networks=networks,
         )
         if not all(np.isfinite(weight).all() for weight in result.weights):
             raise TrialFailedError(
-                f"The training with seed {seed} diverged. Choose another trial with --trial.",
+                f"The training of model {number}, with seed {model.seed}, diverged. Choose "
+                f"another trial with --trial, or fewer with --top.",
                 reason="diverged",
             )
         yield result
@@ -207,9 +253,9 @@ def together(data: Prepared) -> Encoded:
 class _Course(keras.callbacks.Callback):
     """Tells how far a training is."""
 
-    def __init__(self, plan: Plan, number: int, tell: Callable[[Stage], None]) -> None:
+    def __init__(self, planned: PlannedModel, number: int, tell: Callable[[Stage], None]) -> None:
         super().__init__()
-        self._plan = plan
+        self._planned = planned
         self._number = number
         self._tell = tell
         self._began = time.monotonic()
@@ -221,7 +267,8 @@ class _Course(keras.callbacks.Callback):
             Stage(
                 model=self._number,
                 epochs=done,
+                of_epochs=self._planned.epochs,
                 loss=logs["loss"],
-                seconds_left=spent / done * (self._plan.epochs - done),
+                seconds_left=spent / done * (self._planned.epochs - done),
             )
         )

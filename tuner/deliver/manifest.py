@@ -96,14 +96,16 @@ class Origin(Table):
     study: str
     """Name of the study."""
     trial: Annotated[int, Field(ge=0)]
-    """Number of the trial whose hyperparameters they have."""
+    """Number of the trial whose hyperparameters they have, or the first of them."""
+    other_trials: tuple[Annotated[int, Field(ge=0)], ...] = ()
+    """Numbers of further trials, whose hyperparameters the others have, in their order."""
     metric: str
     """What the study was judged by."""
     metrics: Mapping[str, float]
     """The trial's metrics on the validation set, where it was chosen: they flatter."""
     confirmed: Estimate | None = None
-    """The study's metric with fresh seeds, by examples that chose nothing; None where
-    `tuner confirm` has not found it."""
+    """The study's metric of models of that trial with fresh seeds, by examples that chose nothing;
+    None where `tuner confirm` has not found it."""
     horizon: Annotated[int, Field(ge=1)]
     """Epochs that the schedule of the step size was made for."""
     epochs_from: str

@@ -72,7 +72,7 @@ def refit(
     yardstick, artifact = _yardstick(plan, data, say), open_artifact(target)
     with open_database() as database:
         reading = begin_reading(
-            database, plan.study, trial=plan.trial, n_models=len(results), again=order.again
+            database, plan.study, trial=plan.trials[0], n_models=len(results), again=order.again
         )
     say("Reading the test set.")
     found = judge_by_test_set(

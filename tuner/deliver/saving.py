@@ -20,7 +20,7 @@ def describe_models(plan: Plan, data: Prepared, results: Sequence[FitResult]) ->
     Args:
         plan: What was planned.
         data: What was learned from.
-        results: What came of it, in the order of the plan's seeds.
+        results: What came of it, in the order of the plan's models.
     """
     config = plan.study.config
     names = [f"model-{i}.keras" for i in range(1, len(results) + 1)]
@@ -31,16 +31,17 @@ def describe_models(plan: Plan, data: Prepared, results: Sequence[FitResult]) ->
         members=tuple(
             Member(
                 file=name if len(names) > 1 else "model.keras",
-                params=plan.params,
-                seed=seed,
-                epochs=plan.epochs,
+                params=model.params,
+                seed=model.seed,
+                epochs=model.epochs,
                 n_parameters=result.n_parameters,
             )
-            for name, seed, result in zip(names, plan.seeds, results, strict=True)
+            for name, model, result in zip(names, plan.models, results, strict=True)
         ),
         origin=Origin(
             study=config.name,
-            trial=plan.trial,
+            trial=plan.trials[0],
+            other_trials=plan.trials[1:],
             metric=config.metric,
             metrics=plan.metrics,
             confirmed=plan.confirmed,

@@ -20,11 +20,19 @@ FOLDER = click.argument("folder", metavar="DIR")
     "trial]",
 )
 @click.option(
+    "--top",
+    default=1,
+    show_default=True,
+    type=click.IntRange(min=1, max=100),
+    help="Best trials to take, of those that were confirmed; the probabilities of their models are "
+    "averaged.",
+)
+@click.option(
     "--seeds",
     default=1,
     show_default=True,
     type=click.IntRange(min=1, max=100),
-    help="Models to train, each with a seed of its own; their probabilities are averaged.",
+    help="Models of each trial, each with a seed of its own; their probabilities are averaged.",
 )
 @click.option(
     "--epochs",
@@ -46,6 +54,7 @@ def refit(
     output: str,
     force: bool,
     trial: int | None,
+    top: int,
     seeds: int,
     epochs: int | None,
     test: bool,
@@ -60,7 +69,10 @@ def refit(
     \b
     Example:
       tuner refit imdb -o imdb.model --seeds 5
+      tuner refit imdb -o imdb.model --top 3
     """
+    if trial is not None and top > 1:
+        raise click.UsageError("--trial takes one trial, --top the best ones. Give one of the two.")
     from tuner.cli.refit import refit_study
 
     refit_study(
@@ -69,7 +81,8 @@ def refit(
         output=output,
         force=force,
         trial=trial,
-        n_models=seeds,
+        top=top,
+        n_seeds=seeds,
         epochs=epochs,
         test=test,
         again=again,

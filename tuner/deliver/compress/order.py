@@ -67,7 +67,7 @@ def compress(
     order: Order,
     *,
     say: Callable[[str], None],
-    tell: Callable[[int, Stage], None],
+    tell: Callable[[Stage], None],
     show: Callable[[tuple[Measured, ...]], None] = lambda _: None,
 ) -> Outcome:
     """Make variants of an artifact, measure them, and write the chosen one.
@@ -75,7 +75,7 @@ def compress(
     Args:
         order: What to do.
         say: Told, for people, what comes next.
-        tell: Told the number of a twin and how far its training is.
+        tell: Told how far the training of a twin is.
         show: Given what was measured, before anything is written.
 
     Raises:
@@ -110,7 +110,7 @@ def _compress(
     data: Prepared,
     scratch: Path,
     say: Callable[[str], None],
-    tell: Callable[[int, Stage], None],
+    tell: Callable[[Stage], None],
     show: Callable[[tuple[Measured, ...]], None],
 ) -> Outcome:
     seed = order.study.config.seed

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,7 @@ import numpy as np
 from tuner.data.prepared import Prepared
 from tuner.deliver.card import CARD, write_card
 from tuner.deliver.classifier import build_classifier
-from tuner.deliver.final import Plan, Stage, train_models
+from tuner.deliver.final import Plan, PlannedModel, Stage, train_models
 from tuner.deliver.folder import Writer, write_artifact
 from tuner.deliver.manifest import Manifest
 from tuner.storage import StoredStudy
@@ -22,7 +21,7 @@ def write_twin(
     data: Prepared,
     target: Path,
     *,
-    tell: Callable[[int, Stage], None],
+    tell: Callable[[Stage], None],
 ) -> None:
     """Train models as those of an artifact were, on training examples alone, and write them.
 
@@ -34,26 +33,32 @@ def write_twin(
         study: Where its hyperparameters come from.
         data: The study's.
         target: Folder of the twin.
-        tell: Told the number of the model, from 1, and how far its training is.
+        tell: Told how far a training is.
 
     Raises:
         TrialFailedError: A training diverged.
     """
     nobody = np.zeros(0, np.int64)
     without = replace(data, validation=data.validation.subset(nobody))
+    plan = Plan(
+        study=study,
+        trials=(original.origin.trial, *original.origin.other_trials),
+        models=tuple(
+            PlannedModel(
+                params=member.params,
+                micro_batches=1,
+                seed=member.seed,
+                epochs=member.epochs,
+            )
+            for member in original.members
+        ),
+        metrics={},
+        epochs_from=original.origin.epochs_from,
+        fingerprint=original.origin.fingerprint,
+    )
     files: dict[str, Writer] = {CARD: write_card(original)}
-    for number, member in enumerate(original.members, start=1):
-        plan = Plan(
-            study=study,
-            trial=original.origin.trial,
-            params=member.params,
-            metrics={},
-            micro_batches=1,
-            seeds=(member.seed,),
-            epochs=member.epochs,
-            epochs_from=original.origin.epochs_from,
-            fingerprint=original.origin.fingerprint,
-        )
-        (result,) = train_models(plan, without, tell=partial(tell, number))
+    for member, result in zip(
+        original.members, train_models(plan, without, tell=tell), strict=True
+    ):
         files[member.file] = build_classifier(result.model, member.params, data.words).save
     write_artifact(target, original, files)
