@@ -2,6 +2,7 @@
 
 import logging
 import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +22,21 @@ from tuner.worker.process import TrainerProcess
 from tuner.worker.worker import GRU_OBJECTIVE
 
 GPU = Gpu(uuid="GPU-00000000-of-no-machine", name="NVIDIA H100", memory_mb=81_559)
+
+
+def test_keras_comes_without_scikit_learn_which_can_be_imported_afterwards() -> None:
+    program = """
+import sys
+from tuner.loading import load_tensorflow
+load_tensorflow()
+import tuner.objective
+assert "keras" in sys.modules
+assert not any(name.partition(".")[0] == "sklearn" for name in sys.modules)
+import sklearn.linear_model
+load_tensorflow()
+assert sys.modules["sklearn"] is sklearn
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=120)
 
 
 @pytest.mark.parametrize(

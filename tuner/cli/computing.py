@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator
 
 from tuner.gpus import discover
+from tuner.loading import load_tensorflow
 from tuner.places import place_environment
 
 
@@ -30,6 +31,7 @@ def use_device() -> str:
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     with _without_greetings():
+        load_tensorflow()
         from tuner.device import configure
     return configure(None, gpu=gpu)
 

@@ -9,6 +9,7 @@ from tuner.checkpoints import Checkpoints
 from tuner.config import StudyConfig
 from tuner.confirmation import Task
 from tuner.host import versions
+from tuner.loading import load_tensorflow
 from tuner.worker.equipment import Control, Equipment
 from tuner.worker.messages import Prepare
 from tuner.worker.remote import RemoteTrial
@@ -21,7 +22,8 @@ def gru_objective(prepare: Prepare, control: Control) -> Equipment:
         prepare: The study, and what this process may use.
         control: Ends a running training at its next batch.
     """
-    from tuner.device import PeakMemory, configure  # TensorFlow loads here, in the trainer alone
+    load_tensorflow()  # here, in the trainer alone
+    from tuner.device import PeakMemory, configure
 
     device = configure(
         threads=prepare.threads,
