@@ -111,6 +111,7 @@ class Databases:
         """Give the URL of a database with all tables: copying is quicker than creating."""
         if self._template is None:
             self._template = self.empty()
+            del self.made[-1:]  # stays until the end
             Database.open(self._template, create=True).close()
         return self._make(template=self._template)
 
@@ -127,10 +128,15 @@ class Databases:
         return self.server.set(database=name).render_as_string(hide_password=False)
 
     def drop(self) -> None:
-        """Remove what was made on a server that stays; one of ours goes as a whole."""
-        if "TUNER_TEST_POSTGRES_URL" in os.environ:
-            for name in self.made:
-                self._run(f"DROP DATABASE {name} WITH (FORCE)")
+        """Remove from a server what was made; what others are copied from stays."""
+        while self.made:
+            self._run(f"DROP DATABASE IF EXISTS {self.made.pop()} WITH (FORCE)")
+
+    def close(self) -> None:
+        """Remove all."""
+        if self._template is not None and self.server is not None:
+            self.made.append(str(sqlalchemy.make_url(self._template).database))
+        self.drop()
         if self._engine is not None:
             self._engine.dispose()
 
@@ -142,6 +148,18 @@ class Databases:
             if "TEMPLATE" in statement and version >= (15,):
                 statement += " STRATEGY FILE_COPY"  # quicker where a server does not sync
             connection.execute(sqlalchemy.text(statement))
+
+
+#: Those whose databases take room on a server until they are dropped.
+_ON_SERVERS: list[Databases] = []
+
+
+@pytest.fixture(autouse=True)
+def _databases_go_with_their_test() -> Iterator[None]:
+    """Drop databases at once: thousands of files at the end would take minutes."""
+    yield
+    for made in _ON_SERVERS:
+        made.drop()
 
 
 @pytest.fixture(scope="session")
@@ -156,8 +174,9 @@ def postgres_databases(
 ) -> Iterator[Databases]:
     """Databases of a Postgres server."""
     made = Databases(tmp_path_factory.mktemp("databases"), postgres_server)
+    _ON_SERVERS.append(made)
     yield made
-    made.drop()
+    made.close()
 
 
 @pytest.fixture(scope="session", params=["sqlite", "postgres"])
