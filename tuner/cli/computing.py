@@ -29,7 +29,8 @@ def use_device() -> str:
         )
     os.environ.update(wanted)
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # On a processor what TensorFlow calls an error are notes on which code it falls back to.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2" if gpu else "3")
     with _without_greetings():
         load_tensorflow()
         from tuner.device import configure

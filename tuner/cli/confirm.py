@@ -194,6 +194,7 @@ def _lines(found: Confirmed) -> list[str]:
         f"{found.metric} = {_shown(found.figure)}",
         f"  mean of {found.n_trainings} trainings of {found.epochs} "
         f"{'epoch' if found.epochs == 1 else 'epochs'}, with seeds and examples that chose nothing",
+        "  on as many examples as in the search; the model of `tuner refit` learns from all",
         f"first score: {number(found.first)}, {_luck(found.luck)}",
     ]
     if found.second is not None:
