@@ -325,6 +325,7 @@ def test_check_says_what_would_run_and_stores_nothing(
         (["best", "tiny", "--storage", "mysql://tuner@localhost/tuner"], 2, "sqlite:///FILE"),
         (["best", "tiny", "--storage", "studies/tuner.db"], 2, "sqlite:///studies/tuner.db"),
         (["trials", "tiny", "--format", "xml"], 2, "'xml' is not one of"),
+        (["refit", "tiny", "-o", "m", "--trial", "1", "--top", "2"], 2, "Give one of the two"),
         (["tell"], 2, "No such command"),
     ],
 )

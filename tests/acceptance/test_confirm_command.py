@@ -76,7 +76,9 @@ def test_refit_takes_the_confirmed_winner_and_its_epochs(confirmed: Confirmed) -
         other = make_plan(database, study, trial=1 - found.trial)
         shorter = make_plan(database, study, epochs=1)
         both = make_plan(database, study, top=2, n_seeds=2)
-        with pytest.raises(InputError, match=r"--top 3: .tiny\.confirm. has judged 2\. Give 2"):
+        with pytest.raises(
+            InputError, match=r"--top 3: 'tiny' has 2 finalists with a result\. Give 2"
+        ):
             make_plan(database, study, top=3)
 
     (model,) = plan.models

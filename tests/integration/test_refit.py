@@ -194,7 +194,9 @@ def test_what_cannot_be_trained_again_is_refused_before_it_is_tried(
 ) -> None:
     study = searched(database, toy)
 
-    with pytest.raises(InputError, match=r"--top 9: 'toy' has 6 to choose from\. Give 6 or fewer"):
+    with pytest.raises(
+        InputError, match=r"--top 9: 'toy' has 6 trials to choose from\. Give 6 or fewer"
+    ):
         make_plan(database, study, top=9)
     with pytest.raises(InputError, match="Trial 1 does not tell its best epoch"):
         make_plan(database, study, top=2)

@@ -16,6 +16,7 @@ WorkerCount: TypeAlias = int | Literal["auto"] | None
 
 STUDY = click.argument("study", metavar="STUDY")
 FILE = click.argument("file", metavar="FILE")
+FOLDER = click.argument("folder", metavar="DIR")
 
 
 class TunerGroup(click.Group):

@@ -44,7 +44,7 @@ def refit_study(
             check_unread(database, stored, again=again)
             locate_test(config.data, folder=config.folder, data_root=data_root())
         device = use_device()
-        from tuner.deliver.card import listed
+        from tuner.deliver.card import different
         from tuner.deliver.final import make_plan
         from tuner.deliver.folder import check_target
         from tuner.deliver.refit import Order, refit
@@ -56,10 +56,10 @@ def refit_study(
 
     n_models = len(plan.models)
     say(
-        f"{'Trial' if len(plan.trials) == 1 else 'Trials'} {listed(plan.trials)} of "
+        f"{'Trial' if len(plan.trials) == 1 else 'Trials'} {different(plan.trials)} of "
         f"{config.name!r}: {'1 model' if n_models == 1 else f'{n_models} models'}, "
-        f"{listed(model.epochs for model in plan.models)} epochs ({plan.epochs_from}), on training "
-        f"and validation examples ({device})."
+        f"{different(model.epochs for model in plan.models)} epochs ({plan.epochs_from}), on "
+        f"training and validation examples ({device})."
     )
     if test and not reads_test:
         say("The study has no test set (data.test): the artifact will tell no test result.")

@@ -6,6 +6,7 @@ from pathlib import Path
 from tuner.deliver.folder import Writer
 from tuner.deliver.manifest import Compression, FinalResult, Manifest, Origin
 from tuner.judging import Estimate
+from tuner.report.words import listed
 
 #: Name of the file: what hosts of code and models show first.
 CARD = "README.md"
@@ -33,7 +34,7 @@ def _lines(manifest: Manifest) -> Iterator[str]:
     yield f"# {origin.study}: a GRU text classifier"
     yield ""
     what = "One model" if n == 1 else f"{n} models, whose probabilities are averaged"
-    sizes = listed(f"{member.n_parameters:,}" for member in members)
+    sizes = different(f"{member.n_parameters:,}" for member in members)
     yield f"{what}, with {sizes} parameters{' each' if n > 1 else ''}."
     yield f"Classes, in the order of the probabilities: {classes}."
     yield ""
@@ -49,13 +50,12 @@ def _lines(manifest: Manifest) -> Iterator[str]:
     yield ""
     trials = [origin.trial, *origin.other_trials]
     yield (
-        f"Hyperparameters: {'trial' if len(trials) == 1 else 'trials'} {listed(trials)} of study "
-        f"`{origin.study}`, chosen by "
-        f"`{origin.metric}` {_chosen_on(origin)}. Trained on all {origin.n_examples:,} labelled "
-        f"examples of `{origin.data}`, training and validation, for "
-        f"{listed(m.epochs for m in members)} of {origin.horizon} "
-        f"epochs ({origin.epochs_from}), with "
-        f"{'seed' if n == 1 else 'seeds'} {listed(m.seed for m in members)}. "
+        f"Hyperparameters: {'trial' if len(trials) == 1 else 'trials'} {different(trials)} of "
+        f"study `{origin.study}`, chosen by `{origin.metric}` {_chosen_on(origin)}. Trained on all "
+        f"{origin.n_examples:,} labelled examples of `{origin.data}`, training and validation, for "
+        f"{different(m.epochs for m in members)} of {origin.horizon} epochs "
+        f"({origin.epochs_from}), with "
+        f"{'seed' if n == 1 else 'seeds'} {different(m.seed for m in members)}. "
         f"Made {origin.created} by "
         f"{', '.join(f'{name} {version}' for name, version in origin.versions.items())}. "
         f"Data fingerprint: `{origin.fingerprint}`."
@@ -253,7 +253,7 @@ def _limits(manifest: Manifest) -> Iterator[str]:
         f"{'last' if member.params.truncate == 'start' else 'first'} {member.params.max_length}"
         for member in manifest.members
     ]
-    yield f"* Of a longer text only the {listed(read)} words are read."
+    yield f"* Of a longer text only the {different(read)} words are read."
     if manifest.takes == "texts":
         yield f"* {_TEXT_RULES} All words but {manifest.n_ids - 2:,} are one and the same to it."
     yield "* It knows texts like those it learned from; of others its probabilities say little."
@@ -272,11 +272,10 @@ def shown(estimate: Estimate, *, sign: bool = False) -> str:
     return "{} [{}, {}]".format(*numbers)
 
 
-def listed(values: Iterable[object]) -> str:
-    """List different values for people, each once.
+def different(values: Iterable[object]) -> str:
+    """List values for people, each once.
 
     Args:
         values: At least one.
     """
-    *others, last = dict.fromkeys(map(str, values))
-    return f"{', '.join(others)} and {last}" if others else last
+    return listed(list(dict.fromkeys(map(str, values))))

@@ -114,9 +114,13 @@ def make_plan(
     confirmed = confirmed_of(database, study)
     if confirmed is not None and trial not in (None, confirmed.trial):
         confirmed = None  # of another trial
-    numbers = _best(database, study, confirmed, top) if trial is None else (trial,)
+    known = {} if confirmed is None else _finalists(confirmed)
+    numbers = _best(database, study, known, top) if trial is None else (trial,)
     chosen = [_chosen(database, study, number) for number in numbers]
-    lengths = [epochs or _best_epoch(details, confirmed) for details in chosen]
+    lengths = [
+        epochs or (known[number] if known else int(details.attributes["best_epoch"]))
+        for number, details in zip(numbers, chosen, strict=True)
+    ]
     seeds = itertools.count(study.config.seed)
     whole = None if confirmed is None or lengths[0] != confirmed.epochs else confirmed.figure
     return Plan(
@@ -141,20 +145,26 @@ def make_plan(
     )
 
 
+def _finalists(confirmed: Confirmed) -> dict[int, int]:
+    """Give the trials that were confirmed, best first, and the epochs of each."""
+    return {confirmed.trial: confirmed.epochs} | {
+        each.trial: each.epochs
+        for each in confirmed.finalists
+        if each.trial is not None and each.epochs is not None
+    }
+
+
 def _best(
-    database: Database, study: StoredStudy, confirmed: Confirmed | None, top: int
+    database: Database, study: StoredStudy, known: Mapping[int, int], top: int
 ) -> tuple[int, ...]:
-    """Give the numbers of the best trials, best first."""
-    if confirmed is None:
-        found = [row.number for row in best_trials(database, study, top=top)]
-        where = f"{study.config.name!r} has {len(found)} to choose from"
-    else:
-        others = [each.trial for each in confirmed.finalists if each.epochs is not None]
-        ranked = [confirmed.trial, *(number for number in others if number is not None)]
-        found = list(dict.fromkeys(ranked))[:top]
-        where = f"{confirmed.by!r} has judged {len(found)}"
+    """Give the numbers of the best trials, best first: of the finalists where there are such."""
+    found = list(known)[:top] or [row.number for row in best_trials(database, study, top=top)]
     if len(found) < top:
-        raise InputError(f"--top {top}: {where}. Give {len(found)} or fewer.")
+        whose = "finalists with a result" if known else "trials to choose from"
+        raise InputError(
+            f"--top {top}: {study.config.name!r} has {len(found)} {whose}. Give {len(found)} or "
+            f"fewer."
+        )
     return tuple(found)
 
 
@@ -172,16 +182,6 @@ def _chosen(database: Database, study: StoredStudy, number: int) -> TrialDetails
             f"it. Choose another one with --trial."
         )
     return details
-
-
-def _best_epoch(details: TrialDetails, confirmed: Confirmed | None) -> int:
-    """Say how long a trial is trained."""
-    number = details.row.number
-    if confirmed is not None and number == confirmed.trial:
-        return confirmed.epochs
-    of_finalists = confirmed.finalists if confirmed is not None else ()
-    known = {each.trial: each.epochs for each in of_finalists}
-    return known.get(number) or int(details.attributes["best_epoch"])
 
 
 def _why_so_long(numbers: Sequence[int], confirmed: Confirmed | None) -> str:

@@ -5,12 +5,13 @@ import click
 from tuner import __version__
 from tuner.cli.commands.asking import best, list_studies, show, status, trials
 from tuner.cli.commands.confirming import confirm
-from tuner.cli.commands.delivering import compress, explain, export, predict, refit
+from tuner.cli.commands.delivering import compress, export, refit
 from tuner.cli.commands.explaining import dashboard, importance, report, reproduce, simulate
 from tuner.cli.commands.keeping import copy, delete, rename, upgrade
 from tuner.cli.commands.machine import cache, doctor
 from tuner.cli.commands.running import check, create, run, work
 from tuner.cli.commands.steering import enqueue, extend, retry, stop
+from tuner.cli.commands.using import explain, predict
 from tuner.cli.group import TunerGroup
 
 
