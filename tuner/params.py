@@ -19,15 +19,16 @@ class GRUParams(BaseModel):
     References:
         Cho et al. 2014, arXiv:1406.1078 (the GRU); Loshchilov and Hutter 2019, arXiv:1711.05101
         (`weight_decay`, cosine); Miyato et al. 2017, arXiv:1605.07725 (`adversarial`); Johnson and
-        Zhang 2016, arXiv:1602.02373 (`chunk_length`); Polyak and Juditsky 1992 (`ema_decay`).
+        Zhang 2016, arXiv:1602.02373 (`chunk_length`); Pascanu et al. 2013, arXiv:1211.5063
+        (`clip_norm`); Polyak and Juditsky 1992 (`ema_decay`).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     learning_rate: Annotated[float, Field(gt=0, le=10)] = 2e-3
     """Step size of Adam, the largest that `schedule` reaches."""
-    schedule: Schedule = "constant"
-    """How the step size falls until the trial's last epoch: not at all, or to 0."""
+    schedule: Schedule = "cosine"
+    """How the step size falls to 0 until the trial's last epoch, or that it does not."""
     warmup: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Share of the trial's gradient steps in which the step size grows from 0 at first."""
     batch_size: Annotated[int, Field(ge=1, le=65_536)] = 64
@@ -52,7 +53,7 @@ class GRUParams(BaseModel):
     """Share of the pooled vector dropped before the classifier."""
     weight_decay: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Share of each weight, times the step size, taken off at a gradient step (AdamW)."""
-    clip_norm: Annotated[float, Field(ge=0)] = 0.0
+    clip_norm: Annotated[float, Field(ge=0)] = 1.0
     """Largest norm of the whole gradient, longer ones are cut to it; 0 for no limit."""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Share of each label that is spread evenly over all classes."""

@@ -14,7 +14,7 @@ def rates(n_all: int = 100, **changes: object) -> list[float]:
 
 
 def test_a_constant_rate_stays() -> None:
-    assert set(rates()) == {0.1}
+    assert set(rates(schedule="constant")) == {0.1}
 
 
 def test_a_linear_rate_falls_evenly_and_would_reach_nothing_at_the_end() -> None:
