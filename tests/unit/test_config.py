@@ -108,6 +108,12 @@ def test_the_article_has_exactly_the_27_points_of_its_grid() -> None:
     assert config.sampler.name == "grid"
 
 
+def test_the_article_trains_with_nothing_but_adam() -> None:
+    config, _ = load_study_file(STUDIES / "article.toml")
+    params = config.space.complete(config.space.filled({}))
+    assert (params.schedule, params.clip_norm, params.weight_decay) == ("constant", 0.0, 0.0)
+
+
 def test_what_a_file_leaves_out_has_a_default(toy_file: Path) -> None:
     toy_file.write_text('[data]\nsource = "demo"\n[budget]\ntrials = 2\nepochs = 1\n[space]\n')
     config, storage = load_study_file(toy_file)
