@@ -16,7 +16,7 @@ IDS = np.array([[3, 1, 4, 1, 5, 9, 2, 6, 5], [3, 5, 8, 0, 0, 0, 0, 0, 0]], np.in
 #: Another value for every hyperparameter than `dropping(0.2)` has.
 OTHERS: dict[str, object] = {
     "learning_rate": 0.1,
-    "schedule": "cosine",
+    "schedule": "linear",
     "warmup": 0.1,
     "batch_size": 2,
     "units": 3,
@@ -29,7 +29,7 @@ OTHERS: dict[str, object] = {
     "layer_dropout": 0.1,
     "dropout": 0.1,
     "weight_decay": 0.1,
-    "clip_norm": 1.0,
+    "clip_norm": 0.0,
     "label_smoothing": 0.1,
     "ema_decay": 0.9,
     "adversarial": 0.1,

@@ -273,11 +273,12 @@ def test_the_value_is_the_metric_of_the_returned_model_on_all_of_validation() ->
 def test_the_best_epoch_is_kept_and_not_the_last() -> None:
     noisy = texts(64, seed=1, noise=0.5)
     validation = texts(100, seed=2, noise=0.5)
-    result = train(small(units=24), train=noisy, validation=validation, epochs=6)
+    params = small(units=24, schedule="constant", clip_norm=0.0)
+    result = train(params, train=noisy, validation=validation, epochs=6)
     losses = [r.value for r in result.reports if r.step % 4 == 0]
     assert result.best_epoch == 1 + int(np.argmin(losses)) < 6
     assert result.value == min(losses)
-    probabilities = Predictor(result.model).probabilities(validation, small())
+    probabilities = Predictor(result.model).probabilities(validation, params)
     assert evaluate(validation.labels, probabilities)["val_loss"] == pytest.approx(result.value)
 
 
