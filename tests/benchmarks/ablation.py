@@ -37,6 +37,7 @@ from tuner.worker.process import trainer_environment
 
 CHANGES = (
     "schedule=constant",
+    "clip_norm=0.0",
     "chunk_length=0",
     "pooling=attention",
     "word_dropout=0.1",
