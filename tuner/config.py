@@ -29,6 +29,8 @@ PrunerName = Literal["asha", "median", "none"]
 
 #: How the names begin of what samplers note with a trial and read again when they propose later.
 SAMPLER_NOTES = ("genetic:", "cma:")
+#: Name of what a worker notes of how long a trial trained, which a sampler reads again.
+SECONDS = "seconds"
 
 #: What a study can be called.
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
