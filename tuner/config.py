@@ -18,8 +18,10 @@ from pydantic import (
 )
 
 from tuner.confirmation import Confirmation
+from tuner.domain import Scalar
 from tuner.errors import ConfigError
 from tuner.goals import Goals
+from tuner.sizes import count_work
 from tuner.space import Space
 from tuner.space_table import parse_space
 from tuner.urls import is_url, secret_in
@@ -225,6 +227,14 @@ class StudyConfig(Goals):
         """Trials that can be run: the budget, or all points of a smaller finite space."""
         size = self.n_points
         return self.budget.trials if size is None else min(self.budget.trials, size)
+
+    def work(self, point: Mapping[str, Scalar]) -> int:
+        """Count the multiply-adds a text with which a point's network reads.
+
+        Args:
+            point: Values of the tuned hyperparameters that count.
+        """
+        return count_work(self.space.complete(self.space.filled(point)))
 
     def notes(self) -> tuple[str, ...]:
         """Say what a person should know before the study runs."""

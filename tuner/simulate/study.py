@@ -65,6 +65,7 @@ def read_recording(database: Database, study: StoredStudy) -> Recording:
         poor=poor,
         scale=f"0 is the study's best {config.metric}, {better(values):.4f}; "
         f"1 is that of its median trial, {poor:.4f}",
+        work=config.work,
     )
 
 
