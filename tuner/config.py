@@ -18,10 +18,8 @@ from pydantic import (
 )
 
 from tuner.confirmation import Confirmation
-from tuner.domain import Scalar
 from tuner.errors import ConfigError
 from tuner.goals import Goals
-from tuner.sizes import count_work
 from tuner.space import Space
 from tuner.space_table import parse_space
 from tuner.urls import is_url, secret_in
@@ -31,8 +29,6 @@ PrunerName = Literal["asha", "median", "none"]
 
 #: How the names begin of what samplers note with a trial and read again when they propose later.
 SAMPLER_NOTES = ("genetic:", "cma:")
-#: Name of what a worker notes of how long a trial trained, which a sampler reads again.
-SECONDS = "seconds"
 
 #: What a study can be called.
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
@@ -227,14 +223,6 @@ class StudyConfig(Goals):
         """Trials that can be run: the budget, or all points of a smaller finite space."""
         size = self.n_points
         return self.budget.trials if size is None else min(self.budget.trials, size)
-
-    def work(self, point: Mapping[str, Scalar]) -> int:
-        """Count the multiply-adds a text with which a point's network reads.
-
-        Args:
-            point: Values of the tuned hyperparameters that count.
-        """
-        return count_work(self.space.complete(self.space.filled(point)))
 
     def notes(self) -> tuple[str, ...]:
         """Say what a person should know before the study runs."""

@@ -42,11 +42,6 @@ def count_multiply_adds(params: GRUParams, _shape: Shape) -> int:
     return _kernels(params) + _attention(params)
 
 
-def count_work(params: GRUParams) -> int:
-    """Count the multiplications with an addition that reading a whole text takes."""
-    return (_kernels(params) + _attention(params)) * params.max_length
-
-
 #: Every size that a study may be judged by or limit, all of them the smaller the better.
 SIZES: dict[str, Callable[[GRUParams, Shape], int]] = {
     "bytes": count_bytes,

@@ -97,25 +97,6 @@ def test_generations_advance_over_a_database_whoever_proposes_and_however_trials
     assert max(trial.number for trial in planned) < min(trial.number for trial in bred)
 
 
-@pytest.mark.parametrize("state", [TrialState.COMPLETE, TrialState.PRUNED])
-def test_samplers_hear_how_far_a_trial_got_and_how_long_that_took(
-    storage_url: str, toy: StudyMaker, state: TrialState
-) -> None:
-    with Database.open(storage_url) as database:
-        member = Member(database, create_study(database, toy()).study, "me")
-        claim = member.begin()
-        assert claim is not None
-        for step in (4, 8):
-            member.slots.report(claim, step, 0.5)
-        told = {"seconds": 3.5, "host": "here"}
-        member.slots.close(claim, Ending(state=state, value=0.5, attributes=told, constraints={}))
-
-        (trial,) = member.history.read()
-
-    assert (trial.state, trial.intermediate_values) == (state, {8: 0.5})
-    assert trial.user_attrs == {"seconds": 3.5}
-
-
 @pytest.mark.parametrize("command", ["check", "create", "run"])
 def test_a_study_is_refused_where_its_samplers_package_is_missing(
     toy_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str

@@ -526,27 +526,6 @@ def test_a_study_opens_with_points_that_fill_its_space_and_only_once(
     assert planned_points(database, study) == [*planned, *[(None, None)] * 30]
 
 
-def test_a_study_opens_with_small_networks_but_for_the_default_one(
-    database: Database, toy: StudyMaker
-) -> None:
-    spaces = (
-        "space.units={low=8,high=256,log=true}",
-        "space.layers=[1,2]",
-        "space.embedding=[16,128]",
-        "space.max_length=[20,80]",
-    )
-    config = toy("budget.trials=60", *spaces)
-
-    planned = planned_points(database, create_study(database, config).study)
-
-    points = [point for _, point in planned if point is not None]
-    assert len(points) == 10
-    assert points[0] == config.space.default_point()
-    work = [config.work(point) for point in points[1:]]
-    assert work == sorted(work)
-    assert work[-1] > 20 * work[0]
-
-
 def test_what_was_planned_outside_a_narrower_range_is_left_to_the_sampler(
     database: Database, toy: StudyMaker
 ) -> None:

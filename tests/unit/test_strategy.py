@@ -9,7 +9,7 @@ from pathlib import Path
 
 import optuna
 import pytest
-from optuna.samplers import RandomSampler
+from optuna.samplers import RandomSampler, TPESampler
 from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
@@ -23,7 +23,6 @@ from tuner.params import GRUParams
 from tuner.storage import Database, create_study
 from tuner.storage.history import History
 from tuner.strategy import ReadTrials, make_sampler, propose
-from tuner.strategy.cost import CostAwareTPESampler
 from tuner.strategy.genetic import GeneticSampler
 from tuner.strategy.ranges import distributions_of, within
 from tuner.strategy.ranking import with_all_values
@@ -89,7 +88,7 @@ def draw(history: ReadTrials, config: StudyConfig, slot: int) -> dict[str, float
 @pytest.mark.parametrize(
     ("name", "kind"),
     [
-        ("tpe", CostAwareTPESampler),
+        ("tpe", TPESampler),
         ("nsga2", GeneticSampler),
         ("random", RandomSampler),
         ("grid", RandomSampler),

@@ -1,10 +1,10 @@
 """Trainings that were recorded once, as the trials of a study that might have been."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tuner.domain import Point, Scalar
+from tuner.domain import Scalar
 from tuner.metrics import STEPS_PER_EPOCH, Direction
 from tuner.space import Space
 
@@ -39,8 +39,6 @@ class Recording:
     poor: float
     #: In words, what these two are.
     scale: str
-    #: Says how much work a point's training is; None where that is not known.
-    work: Callable[[Point], float] | None = None
 
     @property
     def last_step(self) -> int:

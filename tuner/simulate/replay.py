@@ -139,8 +139,7 @@ def _opening(recording: Recording, search: Search) -> list[Point]:
     if not SamplerConfig(name=search.sampler, allow_pickle=True).learns:
         return []
     n = n_first_points(search.n_trials)
-    default, *others = first_points(recording.space, n=n, seed=search.seed)
-    return [default, *(sorted(others, key=recording.work) if recording.work else others)]
+    return first_points(recording.space, n=n, seed=search.seed)
 
 
 class _Study:

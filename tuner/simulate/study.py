@@ -65,7 +65,6 @@ def read_recording(database: Database, study: StoredStudy) -> Recording:
         poor=poor,
         scale=f"0 is the study's best {config.metric}, {better(values):.4f}; "
         f"1 is that of its median trial, {poor:.4f}",
-        work=config.work,
     )
 
 

@@ -186,14 +186,10 @@ def _add_slots(
 
 
 def _opening(config: StudyConfig, begin_with: Sequence[Plan]) -> list[Plan]:
-    """Plan how a study opens: by the default point, what it begins with, and others around.
-
-    Of these the cheap ones come first: there is something to show and to compare with sooner.
-    """
+    """Plan how a study opens: by the default point, what it begins with, and others around."""
     n_first = n_first_points(config.n_slots)
     default, *others = first_points(config.space, n=n_first, seed=config.seed)
     known = {point_key(plan.point) for plan in begin_with}
     new = [Plan(point=p, origin="start") for p in others if point_key(p) not in known]
     n_new = max(0, n_first - 1 - len(begin_with))
-    around = sorted(new[:n_new], key=lambda plan: config.work(plan.point))
-    return [Plan(point=default, origin="default"), *begin_with, *around]
+    return [Plan(point=default, origin="default"), *begin_with, *new[:n_new]]

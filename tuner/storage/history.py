@@ -15,17 +15,9 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import ColumnElement, Table, and_, func, or_, select
 from sqlalchemy.orm import Session
 
-from tuner.config import SAMPLER_NOTES, SECONDS
+from tuner.config import SAMPLER_NOTES
 from tuner.storage.database import Database
-from tuner.storage.schema import (
-    CONSTRAINT,
-    PARAMS,
-    REPORTS,
-    SYSTEM_ATTRIBUTES,
-    TRIALS,
-    USER_ATTRIBUTES,
-    VALUES,
-)
+from tuner.storage.schema import CONSTRAINT, PARAMS, REPORTS, SYSTEM_ATTRIBUTES, TRIALS, VALUES
 
 #: Trials that drew from the same range share its object.
 _distribution = functools.lru_cache(maxsize=1024)(json_to_distribution)
@@ -34,8 +26,8 @@ _distribution = functools.lru_cache(maxsize=1024)(json_to_distribution)
 class History:
     """The trials of one study, as far as samplers look at them.
 
-    Each has its number, state, params, distributions, values, constraints, its sampler's notes,
-    its last report, and how long its training took if it has ended.
+    Each has its number, state, params, distributions, values, constraints and its sampler's notes;
+    one that ended early or still runs also its last report.
 
     Args:
         database: Where the study is.
@@ -100,10 +92,9 @@ def _read(session: Session, wanted: ColumnElement[bool]) -> dict[int, FrozenTria
     is_known = or_(*(names.startswith(begin) for begin in (CONSTRAINT, *SAMPLER_NOTES)))
     for trial, row in of(SYSTEM_ATTRIBUTES, is_known):
         trial.system_attrs[row.key] = json.loads(row.value_json)
-    for trial, row in of(USER_ATTRIBUTES, USER_ATTRIBUTES.c.key == SECONDS):
-        trial.user_attrs[row.key] = json.loads(row.value_json)
     by_number = {trial.number: trial for trial in trials.values()}
-    for number, step, told in _last_reports(session, wanted):
+    pruned = and_(wanted, TRIALS.c.state == TrialState.PRUNED)
+    for number, step, told in _last_reports(session, pruned):
         if number in by_number:
             by_number[number].intermediate_values[step] = told
     return by_number

@@ -5,13 +5,12 @@ import random
 import warnings
 
 import optuna
-from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, RandomSampler
+from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, RandomSampler, TPESampler
 
 from tuner.config import SamplerName
 from tuner.errors import InputError
 from tuner.first_points import n_first_points
 from tuner.space import Space
-from tuner.strategy.cost import CostAwareTPESampler
 from tuner.strategy.genetic import GeneticSampler
 
 #: Modules that some samplers need besides; the extra with them is called like the sampler.
@@ -39,8 +38,7 @@ def make_sampler(name: SamplerName, *, space: Space, n_trials: int, seed: str) -
 
     ``tpe`` models good and bad regions with kernel densities (Bergstra et al. 2011; multivariate:
     Falkner et al. 2018), joint over parameters, over each branch of a conditional space, and counts
-    running trials as bad so that parallel workers spread out; it weighs what a trial can gain
-    against the seconds that it takes, see `CostAwareTPESampler`. ``gp`` models the value with a
+    running trials as bad so that parallel workers spread out. ``gp`` models the value with a
     Gaussian process and maximises its expected improvement over the complete trials, running ones
     considered. ``nsga2`` breeds good trials; see `GeneticSampler`. ``cmaes`` adapts a normal
     distribution over the numbers (Hansen and Ostermeier 2001) and draws choices at random.
@@ -78,7 +76,7 @@ def make_sampler(name: SamplerName, *, space: Space, n_trials: int, seed: str) -
             with warnings.catch_warnings():
                 # `group` is marked experimental; we pin and test what it does.
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-                return CostAwareTPESampler(
+                return TPESampler(
                     seed=generator_seed,
                     n_startup_trials=n_first,
                     multivariate=True,

@@ -9,7 +9,6 @@ from typing import Any
 from optuna.trial import TrialState
 
 from tuner.checkpoint_store import CheckpointStore
-from tuner.config import SECONDS
 from tuner.confirmation import Task
 from tuner.errors import LostSlotError, StorageUnavailableError
 from tuner.storage import (
@@ -297,7 +296,7 @@ class TrialRun:
 
     def _facts(self) -> dict[str, Any]:
         seconds = self._talk.seconds if self._talk is not None else 0.0
-        facts = {**self._where, SECONDS: round(seconds, 3)}
+        facts = {**self._where, "seconds": round(seconds, 3)}
         if self._peak_memory_mb is not None:
             facts["peak_memory_mb"] = self._peak_memory_mb
         return facts
