@@ -18,8 +18,9 @@ class RungRule:
 
     Up to three rungs divide the way of a trial geometrically: with E epochs they lie after 1,
     E^(1/3) and E^(2/3) of them, rounded up, and one in E^(1/3) goes on at each, so that one in E
-    trains to its end. At each later report a trial's place at the last rung is looked up again,
-    among all that have been there by now: who came first has no advantage.
+    trains to its end. Their number is rounded up, as the ranks of few trials are mostly chance. At
+    each later report a trial's place at the last rung is looked up again, among all that have been
+    there by now: who came first has no advantage.
 
     With few epochs, where the first one is a large part of all there is to save, a rung so ends
     few trials; with many it ends most.
@@ -70,7 +71,7 @@ class RungRule:
         if value is None:
             return UNJUDGED
         n_values = len(rivals) + 1
-        n_kept = max(1, math.floor(round(n_values / self.factor, 9)))
+        n_kept = math.ceil(round(n_values / self.factor, 9))
         better = [r for r in rivals if (r > value if direction == "maximize" else r < value)]
         rank = len(better) + 1
         ordered = sorted([*rivals, value], reverse=direction == "maximize")
