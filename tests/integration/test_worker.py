@@ -52,7 +52,7 @@ def test_the_best_is_the_same_as_optunas(database: Database, toy: StudyMaker) ->
 def test_hopeless_trials_are_pruned_at_a_rung_and_say_why(
     database: Database, toy: StudyMaker
 ) -> None:
-    study = create_study(database, toy("budget.trials=12", "sampler.name=random")).study
+    study = create_study(database, toy("budget.trials=20", "sampler.name=random")).study
 
     make_worker(database, study, "reporting").run()
 
