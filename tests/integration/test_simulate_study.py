@@ -25,20 +25,20 @@ def database(tmp_path: Path) -> Database:
 def test_a_finished_study_tells_what_another_pruner_would_have_saved(
     database: Database, toy: StudyMaker, tmp_path: Path
 ) -> None:
-    study = create_study(database, toy(*ALL)).study
+    study = create_study(database, toy(*ALL, "budget.trials=20")).study
     make_worker(database, study, "reporting").run()
     values = sorted(row.value or 0 for row in trials(database, study))
     recording = read_recording(database, study)
 
-    assert len(recording.candidates) == 8
+    assert len(recording.candidates) == 20
     assert {c.reports[-1][0] for c in recording.candidates} == {recording.last_step} == {12}
     assert recording.best == values[-1]
-    assert recording.poor == pytest.approx((values[3] + values[4]) / 2)
+    assert recording.poor == pytest.approx((values[9] + values[10]) / 2)
     assert recording.regret(values[-1]) == 0
     assert recording.regret(values[0]) == 1
 
     storage = f"sqlite:///{tmp_path}/tuner.db"
-    words = ("simulate", "toy", "--workers", "2", "--seeds", "1", "--costs", "1,8")
+    words = ("simulate", "toy", "--workers", "2", "--seeds", "1", "--costs", "1,20")
     own = ask(*words, "--format", "json", storage=storage)
     asha = ask(*words, "--format", "json", "--pruner", "asha", storage=storage)
 
@@ -48,10 +48,10 @@ def test_a_finished_study_tells_what_another_pruner_would_have_saved(
     )
     assert (end["sampler"], end["pruner"], end["regret"]) == ("random", "none", 0)
     assert (end_asha["pruner"], end_asha["regret"]) == ("asha", 0)
-    assert "All 8 trials: 8.0 whole trainings instead of 8.0 (1 times less)" in own.stderr
+    assert "All 20 trials: 20.0 whole trainings instead of 20.0 (1 times less)" in own.stderr
     assert "1 is that of its median trial" in own.stderr
-    assert "instead of 8.0" in asha.stderr
-    assert "8.0 whole trainings instead" not in asha.stderr
+    assert "instead of 20.0" in asha.stderr
+    assert "20.0 whole trainings instead" not in asha.stderr
     assert "the best complete trial has regret 0.000" in asha.stderr
 
 
@@ -85,7 +85,7 @@ def test_where_all_trials_lie_outside_the_space_of_today_that_is_told(
 def test_savings_are_not_told_of_trials_that_were_pruned_when_they_were_recorded(
     database: Database, toy: StudyMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    study = create_study(database, toy("budget.trials=12", "sampler.name=random")).study
+    study = create_study(database, toy("budget.trials=20", "sampler.name=random")).study
     make_worker(database, study, "reporting").run()
     assert {row.state for row in trials(database, study)} == {"complete", "pruned"}
     (tmp_path / "toy").mkdir()
