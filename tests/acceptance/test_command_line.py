@@ -231,7 +231,7 @@ def test_a_failed_trial_gets_another_go(empty_url: str, study_file: Path) -> Non
 def test_trials_complete_and_pruned_come_out_the_same_when_they_are_trained_again(
     sqlite: str, study_file: Path
 ) -> None:
-    more = settings("data.examples=200", "budget.epochs=2", "budget.trials=4")
+    more = settings("data.examples=200", "budget.epochs=2", "budget.trials=8")
     assert call("run", study_file, *more, storage=sqlite).returncode == 0
     lines = ask("trials", "tiny", "--format", "json", storage=sqlite).stdout.splitlines()
     before = [json.loads(line) for line in lines]
