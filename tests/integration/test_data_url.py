@@ -2,6 +2,7 @@
 
 import gzip
 import http.server
+import io
 import json
 import logging
 import os
@@ -266,19 +267,26 @@ def test_a_test_set_behind_a_url_is_read_and_must_be_another_one(
         read_test(DataConfig(source=source, test=source), classes=classes, seed=0, folder=Path())
 
 
-@pytest.mark.parametrize("with_words", [True, False])
-def test_imdb_behind_a_url_brings_its_words_where_there_are_some(
-    site: Site, machine_cache: Path, tmp_path: Path, with_words: bool
-) -> None:
+WORDS = json.dumps({"a": 1, "film": 2, "nice": 3}).encode()
+
+
+def imdb_file() -> bytes:
+    """Give four reviews in the layout of Keras's file."""
     reviews = np.empty(4, object)
     reviews[:] = [[1, 2], [1, 3], [2], [3]]
     labels = np.array([0, 1, 0, 1])
-    path = tmp_path / "imdb.npz"
-    np.savez(path, x_train=reviews, y_train=labels, x_test=reviews, y_test=labels)
-    site.files["/imdb.npz"] = path.read_bytes()
+    file = io.BytesIO()
+    np.savez(file, x_train=reviews, y_train=labels, x_test=reviews, y_test=labels)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("with_words", [True, False])
+def test_imdb_behind_a_url_brings_its_words_where_there_are_some(
+    site: Site, machine_cache: Path, with_words: bool
+) -> None:
+    site.files["/imdb.npz"] = imdb_file()
     if with_words:
-        words = {"a": 1, "film": 2, "nice": 3}
-        site.files["/imdb_word_index.json"] = json.dumps(words).encode()
+        site.files["/imdb_word_index.json"] = WORDS
 
     corpus = read_url("imdb", path=f"{site.address}/imdb.npz")
 
@@ -327,6 +335,17 @@ def test_data_in_an_object_store_is_read_again_when_it_changed(
     system.pipe_file(path, (REVIEWS + "a new one,positive\n").encode())
 
     assert len(read_url(url).labels) == 41
+
+
+def test_imdb_in_an_object_store_brings_its_words(bucket_url: str, machine_cache: Path) -> None:
+    system, folder = fsspec.core.url_to_fs(bucket_url)
+    system.pipe_file(f"{folder}/imdb.npz", imdb_file())
+    assert read_url("imdb", path=f"{bucket_url}/imdb.npz").texts is None
+
+    system.pipe_file(f"{folder}/imdb_word_index.json", WORDS)
+
+    corpus = read_url("imdb", path=f"{bucket_url}/imdb.npz")
+    assert corpus.texts == ("a film", "a nice", "film", "nice")
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from urllib.parse import unquote, urljoin, urlsplit
+from urllib.parse import unquote, urlsplit
 
 from tuner.config import StudyConfig
 from tuner.data.imdb import WORDS_FILE
@@ -75,12 +75,18 @@ def fetch(url: str, key: str, check: Callable[[], None] = lambda: None) -> Path:
     path = _fetch(url, key, (".npz",) if key == "data.path" else SUFFIXES, check)
     if key == "data.path":
         with contextlib.suppress(NotThereError):  # what reads it says what that means
-            words = _fetch(urljoin(url, WORDS_FILE), key, (".json",), check)
+            words = _fetch(_beside(url, WORDS_FILE), key, (".json",), check)
             beside = path.with_name(WORDS_FILE)
             unfinished = beside.with_suffix(f".{os.getpid()}")
             shutil.copyfile(words, unfinished)
             unfinished.replace(beside)
     return path
+
+
+def _beside(url: str, name: str) -> str:
+    # Not urljoin, which knows no s3:// and the like.
+    parts = urlsplit(url)
+    return parts._replace(path=f"{parts.path.rpartition('/')[0]}/{name}", query="").geturl()
 
 
 def _fetch(url: str, key: str, suffixes: tuple[str, ...], check: Callable[[], None]) -> Path:

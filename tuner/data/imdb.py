@@ -60,7 +60,8 @@ def read(part: Literal["train", "test"], path: Path | None) -> Corpus:
         note = (
             f"No word index ({words_path}): reviews are known as numbers only, "
             f"so they cannot be shown, nor can the model read new texts. "
-            f"keras.datasets.imdb.get_word_index() downloads it to {_cache_folder()}."
+            f"Put it beside the reviews: keras.datasets.imdb.get_word_index() downloads it to "
+            f"{_cache_folder()}."
         )
         return Corpus(
             texts=None, ranks=ranks, labels=labels, classes=CLASSES, groups=None, notes=(note,)
