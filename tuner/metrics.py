@@ -69,13 +69,17 @@ def _binary_area(positive: npt.NDArray[np.bool_], score: npt.NDArray[np.float32]
 
 
 def macro_f1(labels: Labels, probabilities: Probabilities) -> float:
-    """Unweighted mean over the classes of the harmonic mean of precision and recall."""
+    """Unweighted mean over the classes of the harmonic mean of precision and recall.
+
+    A class that neither occurs nor is predicted has none, and is left out.
+    """
     predicted = np.argmax(probabilities, axis=1)
     scores = []
     for c in range(probabilities.shape[1]):
         hits = int(np.sum((predicted == c) & (labels == c)))
         total = int(np.sum(predicted == c)) + int(np.sum(labels == c))
-        scores.append(2 * hits / total if total else 0.0)
+        if total:
+            scores.append(2 * hits / total)
     return float(np.mean(scores))
 
 

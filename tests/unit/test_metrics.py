@@ -42,6 +42,17 @@ def test_accuracy_and_macro_f1_agree_with_scikit_learn(n_classes: int) -> None:
     )
 
 
+def test_macro_f1_leaves_out_a_class_that_neither_occurs_nor_is_predicted() -> None:
+    labels = np.array([0, 0, 1, 1], np.int32)
+    first, second = [0.8, 0.1, 0.1], [0.1, 0.8, 0.1]
+    right: Probabilities = np.array([first, first, second, second], np.float32)
+    assert macro_f1(labels, right) == 1.0
+    predicted_once = right.copy()
+    predicted_once[0] = [0.1, 0.1, 0.8]
+    expected = reference.f1_score(labels, predicted_once.argmax(axis=1), average="macro")
+    assert macro_f1(labels, predicted_once) == pytest.approx(expected, abs=1e-12)
+
+
 @pytest.mark.parametrize("n_classes", [2, 3, 7])
 def test_log_loss_agrees_with_scikit_learn(n_classes: int) -> None:
     labels, probabilities = predictions(300, n_classes, seed=n_classes)
