@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Never
 
 import keras
 import numpy as np
@@ -18,6 +19,7 @@ from tuner.data.prepared import Prepared
 from tuner.data.summary import Summary
 from tuner.deliver.card import write_card
 from tuner.deliver.final import Plan, PlannedModel, Stage, make_plan, together, train_models
+from tuner.deliver.refit import Order, refit
 from tuner.deliver.saving import describe_models
 from tuner.errors import DataError, InputError, StudyNotFoundError
 from tuner.metrics import STEPS_PER_EPOCH, accuracy
@@ -246,6 +248,31 @@ def test_the_yardstick_bears_texts_of_which_it_knows_no_word() -> None:
     )
 
     assert np.isfinite(yardstick.predict(strange)).all()
+
+
+def test_texts_are_refused_for_models_that_take_ids_before_these_are_trained(
+    toy: StudyMaker, tmp_path: Path
+) -> None:
+    reviews = np.empty(40, object)
+    reviews[:] = [[1, 2, i + 1] for i in range(40)]
+    np.savez(tmp_path / "imdb.npz", x_train=reviews, y_train=np.arange(40) % 2)
+    (tmp_path / "test.csv").write_text("text,label\nfine,positive\n")
+    where = f"data.path={tmp_path / 'imdb.npz'}", f"data.test={tmp_path / 'test.csv'}"
+    order = Order(
+        plan=plan(toy("data.source=imdb", *where), epochs=1),
+        target=tmp_path / "artifact",
+        replace=False,
+        reads_test=True,
+        again=False,
+        data_root=None,
+    )
+
+    def never(*_: object) -> Never:
+        pytest.fail("it was begun")
+
+    with pytest.raises(DataError, match=r"data\.test = .*holds texts, .* take ids"):
+        refit(order, open_database=never, say=never, tell=never)
+    assert not order.target.exists()
 
 
 # --- readings of the test set --------------------------------------------------------------------

@@ -11,7 +11,7 @@ from tuner.deliver.artifact import open_artifact
 from tuner.deliver.final import Plan, Stage, together, train_models
 from tuner.deliver.manifest import Manifest
 from tuner.deliver.saving import describe_models, save_models
-from tuner.deliver.test_set import judge_by_test_set
+from tuner.deliver.test_set import check_readable, judge_by_test_set
 from tuner.storage import Database, begin_reading, end_reading
 from tuner.yardstick import NAME, Yardstick, fit_yardstick, is_available
 
@@ -63,6 +63,8 @@ def refit(
     plan, target = order.plan, order.target
     config = plan.study.config
     data = prepare(config.data, seed=config.seed, folder=config.folder, data_root=order.data_root)
+    if order.reads_test:
+        check_readable(config.data, data)
     results = list(train_models(plan, data, tell=tell))
     manifest = describe_models(plan, data, results)
     written = save_models(target, manifest, data, results, replace=order.replace)

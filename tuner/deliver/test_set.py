@@ -3,13 +3,33 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from tuner.config import StudyConfig
+from tuner.config import DataConfig, StudyConfig
 from tuner.data import Encoded, read_test
+from tuner.data.prepared import Prepared
 from tuner.data.text import encode, encode_ranks, tokenize
 from tuner.deliver.artifact import Artifact
 from tuner.deliver.manifest import FinalResult, data_name
+from tuner.errors import DataError
 from tuner.judging import Comparison, compare, judge
 from tuner.yardstick import NAME, Yardstick
+
+
+def check_readable(config: DataConfig, data: Prepared) -> None:
+    """Refuse a test set that models of this data could not read, before they are trained.
+
+    Args:
+        config: What names it.
+        data: What the models learn from.
+
+    Raises:
+        DataError: The models will take ids, and it holds texts.
+    """
+    if data.words is None and config.test is not None:
+        raise DataError(
+            f"data.test = {config.test!r}: holds texts, and without Keras's word index models of "
+            f"{config.source!r} take ids. Leave it out with --no-test, or put "
+            f"imdb_word_index.json beside the reviews and begin a new study."
+        )
 
 
 def judge_by_test_set(
