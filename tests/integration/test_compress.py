@@ -21,6 +21,7 @@ from tests.integration.test_training import VOCABULARY, small, texts
 from tuner.deliver import Artifact, open_artifact
 from tuner.deliver.card import CARD, write_card
 from tuner.deliver.classifier import build_classifier
+from tuner.deliver.compress import teaching
 from tuner.deliver.compress.latency import measure_latencies
 from tuner.deliver.compress.measuring import Measured, measure, smallest_within
 from tuner.deliver.compress.models import models_of, size_of
@@ -30,6 +31,7 @@ from tuner.deliver.folder import write_artifact
 from tuner.deliver.manifest import MANIFEST, Compression, Loss, Manifest
 from tuner.deliver.weights import put_weights, weights_of
 from tuner.errors import InputError, TunerError
+from tuner.gradient_step import StepKind
 from tuner.judging import Comparison, Estimate
 from tuner.metrics import accuracy
 from tuner.model import build_model
@@ -205,6 +207,29 @@ def test_a_student_is_taught_by_what_all_say_together_and_not_by_labels(
     assert member.epochs == EPOCHS  # as its teachers
     artifact = open_artifact(tmp_path / "student")
     assert accuracy(JUDGE.labels, artifact.predict_encoded(JUDGE)) > 0.95
+
+
+def test_a_student_whose_batches_do_not_fit_into_memory_learns_in_parts_and_becomes_the_same(
+    original: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kinds: list[StepKind] = []
+
+    def watched(**given: Any) -> StepKind:
+        kinds.append(StepKind(**given))
+        return kinds[-1]
+
+    monkeypatch.setattr(teaching, "StepKind", watched)
+
+    def taught(micro_batches: int) -> npt.NDArray[np.float32]:
+        target = tmp_path / f"{micro_batches}"
+        made = Workshop(original, LEARN, seed=0, say=lambda _: None, micro_batches=micro_batches)
+        made.write(variant("distil:4", original), target)
+        return open_artifact(target).predict_encoded(JUDGE)
+
+    whole, by_parts = taught(1), taught(4)
+
+    assert [kind.n_parts for kind in kinds] == [1, 4]
+    assert by_parts == pytest.approx(whole, abs=0.01)
 
 
 def test_models_of_ids_keep_their_ids_and_read_those_that_are_gone_as_unknown(

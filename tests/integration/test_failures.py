@@ -14,7 +14,7 @@ from tests.conftest import StudyMaker
 from tests.workers import make_worker, trainers
 from tuner.errors import InputError, TrainerError
 from tuner.host import versions
-from tuner.results import progress, show_trial, trials
+from tuner.results import most_micro_batches, progress, show_trial, trials
 from tuner.storage import Database, create_study, other_versions
 from tuner.worker.worker import Worker
 
@@ -84,6 +84,9 @@ def test_out_of_memory_is_answered_by_smaller_parts_of_a_batch_then_by_a_constra
             assert trial.state == TrialState.PRUNED
             assert trial.constraints == {"out_of_memory": 1.0}
             assert "Unable to allocate" in trial.user_attrs["reason"]
+    fitted = next(trial.number for trial in stored if trial.state == TrialState.COMPLETE)
+    assert most_micro_batches(database, study, [fitted]) == 4
+    assert most_micro_batches(database, study, [99]) == 1  # of a trial that is not there
 
 
 def test_deaths_with_progress_between_are_no_failed_attempts(

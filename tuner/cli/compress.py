@@ -11,10 +11,11 @@ from rich.table import Table
 from tuner.cli.computing import use_device
 from tuner.cli.group import say
 from tuner.cli.patience import end_at_sigterm
-from tuner.cli.show import console
 from tuner.cli.studies import data_root, open_study
+from tuner.cli.terminal import console
 from tuner.cli.words import duration
 from tuner.errors import InputError
+from tuner.results import most_micro_batches
 from tuner.storage import StoredStudy
 
 
@@ -51,12 +52,14 @@ def compress_artifact(
     from tuner.deliver.folder import read_artifact
 
     manifest, _ = read_artifact(Path(folder))
-    stored = _stored(study or manifest.origin.study, storage)
+    trials = (manifest.origin.trial, *manifest.origin.other_trials)
+    stored, micro_batches = _stored(study or manifest.origin.study, storage, trials)
     say(f"{folder}: {manifest.n_bytes:,} bytes of models ({device}).")
     found = compress(
         Order(
             folder=Path(folder),
             study=stored,
+            micro_batches=micro_batches,
             steps=tuple(steps.split(",")),
             variant=variant,
             max_loss=max_loss,
@@ -89,10 +92,13 @@ def compress_artifact(
         )
 
 
-def _stored(study: str, storage: str | None) -> StoredStudy:
-    """Read what the study is; its database is not needed afterwards."""
-    with open_study(study, storage) as (_, stored):
-        return stored
+def _stored(study: str, storage: str | None, trials: tuple[int, ...]) -> tuple[StoredStudy, int]:
+    """Read what the study is, and in how many parts its trials' batches fitted into memory.
+
+    The database is not needed afterwards.
+    """
+    with open_study(study, storage) as (database, stored):
+        return stored, most_micro_batches(database, stored, trials)
 
 
 def _table(rows: Any) -> Table:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from optuna.storages._rdb import models
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from tuner.errors import InputError, NoUsableTrialError
 from tuner.results.rows import best_rows, drawn_params, select_trials, trial_row
@@ -13,7 +13,7 @@ from tuner.results.values import TrialDetails, TrialRow
 from tuner.storage import Database, StoredStudy
 from tuner.storage.remaining import count_slots
 from tuner.storage.reports import read_reports, table_of_reports
-from tuner.storage.schema import CONSTRAINT
+from tuner.storage.schema import CONSTRAINT, SLOTS
 
 
 def trials(database: Database, study: StoredStudy) -> tuple[TrialRow, ...]:
@@ -95,6 +95,23 @@ def show_trial(database: Database, study: StoredStudy, number: int) -> TrialDeta
         micro_batches=found.micro_batches or 1,
         origin=found.origin,
     )
+
+
+def most_micro_batches(database: Database, study: StoredStudy, numbers: Sequence[int]) -> int:
+    """Say into how many parts the batches of some trials were cut to save memory, at most.
+
+    Args:
+        database: Where the study is.
+        study: The study.
+        numbers: Of the trials; those that are not there count as not cut.
+    """
+    statement = (
+        select(func.max(SLOTS.c.micro_batches))
+        .join(models.TrialModel, models.TrialModel.trial_id == SLOTS.c.trial_id)
+        .where(SLOTS.c.study_id == study.study_id, models.TrialModel.number.in_(numbers))
+    )
+    with database.transaction() as session:
+        return session.execute(statement).scalar_one() or 1
 
 
 def learning_curves(

@@ -33,6 +33,8 @@ class Order:
     folder: Path
     #: The study that it comes from.
     study: StoredStudy
+    #: Parts into which its trials' batches were cut to save memory, as they are here.
+    micro_batches: int
     #: Steps whose combinations are tried; not looked at where a variant is named.
     steps: tuple[str, ...]
     #: The one variant that is wanted; None to try several.
@@ -113,14 +115,14 @@ def _compress(
     tell: Callable[[Stage], None],
     show: Callable[[tuple[Measured, ...]], None],
 ) -> Outcome:
-    seed = order.study.config.seed
-    workshop = Workshop(original, together(data), seed=seed, say=say)
+    seed, n_parts = order.study.config.seed, order.micro_batches
+    workshop = Workshop(original, together(data), seed=seed, say=say, micro_batches=n_parts)
     folder, measured, makes = order.folder, original, workshop
     if order.unseen:
         folder = scratch / "twin"
-        write_twin(original.manifest, order.study, data, folder, tell=tell)
+        write_twin(original.manifest, order.study, data, folder, micro_batches=n_parts, tell=tell)
         measured = open_artifact(folder)
-        makes = Workshop(measured, data.train, seed=seed, say=say)
+        makes = Workshop(measured, data.train, seed=seed, say=say, micro_batches=n_parts)
     rows = measure(
         makes,
         measured,

@@ -41,6 +41,8 @@ class Lesson:
     data: Encoded
     #: What the teacher says of them; float32, (n, n_classes).
     targets: Probabilities
+    #: Parts into which each batch is cut to save memory.
+    micro_batches: int = 1
 
 
 class SoftStep(GradientStep):
@@ -95,7 +97,10 @@ def teach(
     """
     params = model.params.model_copy(update=_LEFT_OUT)
     network = Network(
-        params, vocabulary=len(models.kept), n_classes=models.n_classes, micro_batches=1
+        params,
+        vocabulary=len(models.kept),
+        n_classes=models.n_classes,
+        micro_batches=lesson.micro_batches,
     )
     network.restart(params, seed=model.seed, class_weights={})
     if goes_on:
@@ -103,7 +108,7 @@ def teach(
     step = SoftStep(
         network.model,
         network.optimizer,
-        StepKind(n_parts=1, is_adversarial=False),
+        StepKind(n_parts=lesson.micro_batches, is_adversarial=False),
         n_classes=models.n_classes,
     )
     # The batches' labels are the rows of the targets.

@@ -21,6 +21,7 @@ def write_twin(
     data: Prepared,
     target: Path,
     *,
+    micro_batches: int,
     tell: Callable[[Stage], None],
 ) -> None:
     """Train models as those of an artifact were, on training examples alone, and write them.
@@ -33,6 +34,7 @@ def write_twin(
         study: Where its hyperparameters come from.
         data: The study's.
         target: Folder of the twin.
+        micro_batches: Parts into which each batch is cut to save memory.
         tell: Told how far a training is.
 
     Raises:
@@ -46,7 +48,7 @@ def write_twin(
         models=tuple(
             PlannedModel(
                 params=member.params,
-                micro_batches=1,
+                micro_batches=micro_batches,
                 seed=member.seed,
                 epochs=member.epochs,
             )

@@ -29,15 +29,23 @@ class Workshop:
         learn: Examples that steps may learn from, with its ids.
         seed: Decides which of them are looked at where not all are.
         say: Told, for people, what comes next.
+        micro_batches: Parts into which batches are cut to save memory, where a step trains.
     """
 
     def __init__(
-        self, artifact: Artifact, learn: Encoded, *, seed: int, say: Callable[[str], None]
+        self,
+        artifact: Artifact,
+        learn: Encoded,
+        *,
+        seed: int,
+        say: Callable[[str], None],
+        micro_batches: int = 1,
     ) -> None:
         self._artifact = artifact
         self._learn = learn
         self._seed = seed
         self._say = say
+        self._micro_batches = micro_batches
         self._made: dict[tuple[Step, ...], Models] = {}
 
     def write(self, variant: Variant, target: Path) -> Manifest:
@@ -112,7 +120,11 @@ class Workshop:
 
     @cached_property
     def _lesson(self) -> Lesson:
-        return Lesson(data=self._learn, targets=self._artifact.predict_encoded(self._learn))
+        return Lesson(
+            data=self._learn,
+            targets=self._artifact.predict_encoded(self._learn),
+            micro_batches=self._micro_batches,
+        )
 
     @cached_property
     def _importances(self) -> npt.NDArray[np.float64]:
