@@ -3,17 +3,30 @@
 import csv
 import io
 import json
+import os
 import re
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
-from tests.commands import TINY, ask, call, data, settings, start, wait_for
+from tests.commands import (
+    TINY,
+    ask,
+    call,
+    command,
+    data,
+    environment,
+    settings,
+    start,
+    wait_for,
+)
 from tests.integration.test_budget import fail_a_trial
 from tuner.cli import main
+from tuner.host import own_module
 from tuner.processor import usable_cores
 from tuner.storage import Database, agree_on_data, find_study
 
@@ -126,6 +139,69 @@ def test_ctrl_c_hands_the_trials_back_and_the_next_worker_goes_on_with_them(
         worker.send_signal(signal.SIGTERM)
         assert "Traceback" not in worker.stderr.read()
         assert worker.wait(10) == 143
+
+
+def test_a_signal_to_all_processes_of_a_service_leaves_checkpoints_and_hands_trials_back(
+    sqlite: str, study_file: Path, tmp_path: Path
+) -> None:
+    slow = settings("data.examples=2000", "budget.epochs=200", "pruner.name=none")
+    assert ask("create", study_file, *slow, storage=sqlite).returncode == 0
+    with start("work", "tiny", "--workers", "2", storage=sqlite) as service:
+        wait_for(
+            sqlite,
+            lambda status: [bool(row["last_step"]) for row in status["running"]] == [True, True],
+        )
+        everyone = psutil.Process(service.pid).children(recursive=True)
+        assert len(everyone) >= 4  # workers and trainers
+        for pid in [*(process.pid for process in everyone), service.pid]:
+            os.kill(pid, signal.SIGTERM)
+        _, talk = service.communicate(timeout=30)
+
+    assert service.returncode == 143, talk
+    after = data("status", "tiny", "--format", "json", storage=sqlite)
+    assert (after["held"], after["done"]) == (0, 0)
+    assert [row["state"] for row in after["running"]] == ["waiting", "waiting"]
+    assert len(list(tmp_path.glob("studies.artifacts/*/slot-*/*/*.ckpt"))) == 2
+    assert "Traceback" not in talk
+
+
+@pytest.mark.parametrize(
+    "words", [("list",), ("trials", "tiny"), ("trials", "tiny", "--format", "csv")]
+)
+def test_a_reader_that_has_enough_is_no_error(
+    sqlite: str, study_file: Path, words: tuple[str, ...]
+) -> None:
+    assert ask("create", study_file, storage=sqlite).returncode == 0
+    reads, writes = os.pipe()
+    os.close(reads)
+
+    done = subprocess.run(
+        command(*words), stdout=writes, stderr=subprocess.PIPE, text=True, env=environment(sqlite)
+    )
+
+    os.close(writes)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_files_of_the_current_folder_are_not_taken_for_modules(
+    sqlite: str, study_file: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    for name in ("tuner", "keras", "random", "queue"):
+        (folder / f"{name}.py").write_text("raise SystemExit(f'{__file__} was run')")
+
+    done = subprocess.run(
+        [*own_module("tuner"), "run", str(study_file), *settings("budget.trials=1")],
+        cwd=folder,
+        env=environment(sqlite),
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert "was run" not in done.stderr
 
 
 @pytest.mark.slow

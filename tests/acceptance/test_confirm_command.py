@@ -67,6 +67,18 @@ def test_an_interrupted_confirmation_goes_on_to_its_end_and_then_prints_only(
     assert data(*WORDS, storage=confirmed.storage) == told
 
 
+def test_the_best_training_of_a_confirmation_is_not_taken_for_the_winner(
+    confirmed: Confirmed,
+) -> None:
+    done = call("best", "tiny.confirm", "--format", "json", storage=confirmed.storage)
+    assert set(json.loads(done.stdout)) == {"number", "value", "params"}
+    assert "luckiest" in done.stderr
+    assert "`tuner best tiny`" in done.stderr
+    winner = ask("best", "tiny", storage=confirmed.storage)
+    assert f"confirmed: trial {confirmed.told['trial']}" in winner.stdout
+    assert "luckiest" not in winner.stderr
+
+
 def test_refit_takes_the_confirmed_winner_and_its_epochs(confirmed: Confirmed) -> None:
     with Database.open(confirmed.storage) as database:
         study = find_study(database, "tiny")

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from rich.console import Console
 from rich.style import Style
 from rich.table import Table
 from rich.text import Text
@@ -10,10 +9,8 @@ from rich.text import Text
 from tuner.attribution import Balance, Explanation
 from tuner.attribution.shades import INK, colour
 from tuner.attribution.views import View, views_of
+from tuner.cli.terminal import console
 from tuner.cli.words import printable
-
-#: Columns of a line where nobody looks at it.
-WIDTH = 200
 
 
 def as_json(found: Explanation, *, each_model: bool) -> dict[str, Any]:
@@ -60,12 +57,12 @@ def _balance(balance: Balance) -> dict[str, float]:
 
 def print_explanation(found: Explanation, *, n_words: int, each_model: bool) -> None:
     """Print an explanation for people."""
-    console = make_console()
+    out = console(stderr=False)
     other = "" if found.target == found.predicted else f" (predicted: {found.predicted})"
     for view in views_of(found, each_model=each_model):
         whose = f", {view.balance.whose}" if len(found.by_model) > 1 else ""
-        console.print(Text(f"{found.target}{other}{whose}: {_sum(view.balance)}", style="bold"))
-        console.print(coloured(view))
+        out.print(Text(f"{found.target}{other}{whose}: {_sum(view.balance)}", style="bold"))
+        out.print(coloured(view))
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("word")
     table.add_column("attribution", justify="right")
@@ -73,9 +70,9 @@ def print_explanation(found: Explanation, *, n_words: int, each_model: bool) -> 
     for word in found.strongest(n_words):
         name = Text(printable(found.written(word)))
         table.add_row(name, f"{word.attribution:+.3f}", f"{word.occlusion:+.3f}")
-    console.print(table)
+    out.print(table)
     agreement = "none to rank" if found.agreement is None else f"{found.agreement:.2f}"
-    console.print(
+    out.print(
         f"Integrated gradients, {found.n_steps} steps, {found.whole.gap:.3f} from the exact sum; "
         f"rank agreement with occlusion: {agreement}.",
         style="dim",
@@ -92,14 +89,6 @@ def coloured(view: View) -> Text:
             style = Style(dim=True, strike=True)
         result.append(printable(piece.text), style)
     return result
-
-
-def make_console() -> Console:
-    """Make a console that does not cut tables where nobody looks at them."""
-    made = Console(highlight=False)
-    if not made.is_terminal:
-        made.width = WIDTH
-    return made
 
 
 def _sum(balance: Balance) -> str:

@@ -1,6 +1,8 @@
 """What all commands share: the one boundary for errors, common options, and their help."""
 
 import logging
+import os
+import signal
 import sys
 from collections.abc import Callable
 from typing import Any, Literal, NoReturn, TypeAlias, TypeVar
@@ -17,6 +19,10 @@ WorkerCount: TypeAlias = int | Literal["auto"] | None
 STUDY = click.argument("study", metavar="STUDY")
 FILE = click.argument("file", metavar="FILE")
 FOLDER = click.argument("folder", metavar="DIR")
+
+
+class _NobodyReadsError(Exception):
+    """The reader of what is printed has ended, as `| head` does when it has enough."""
 
 
 class TunerGroup(click.Group):
@@ -39,9 +45,12 @@ class TunerGroup(click.Group):
                 raise
             click.echo(f"error: {error}" if error.is_trouble else str(error), err=True)
             sys.exit(error.exit_code)
-        except BrokenPipeError:  # `| head` has read enough
-            sys.stderr.close()
-            sys.exit(0)
+        except _NobodyReadsError:
+            # What is not printed yet would fail once more at the end of the process.
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            for stream in (sys.stdout, sys.stderr):
+                os.dup2(nowhere, stream.fileno())
+            sys.exit(128 + signal.SIGPIPE)
         except Exception as error:
             if debug:
                 raise
@@ -52,6 +61,15 @@ class TunerGroup(click.Group):
             )
             sys.exit(1)
         sys.exit(code or 0)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; where nobody reads what it prints, that is no error of click's."""
+        try:
+            code = super().invoke(ctx)
+            sys.stdout.flush()
+        except BrokenPipeError as error:
+            raise _NobodyReadsError from error
+        return code
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """List commands in the order in which they are used, not by letter."""

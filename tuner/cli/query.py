@@ -8,6 +8,7 @@ from dataclasses import astuple
 
 import click
 
+from tuner.cli.group import say
 from tuner.cli.words import (
     best_line,
     end_of,
@@ -49,7 +50,8 @@ def print_status(database: Database, study: StoredStudy, form: str) -> None:
     if now.per_hour is not None:
         click.echo(f"rate: {now.per_hour:.1f} trials an hour")
     if now.running:
-        from tuner.cli.show import console, running_table  # rich, where there is a table
+        from tuner.cli.show import running_table  # rich, where there is a table
+        from tuner.cli.terminal import console
 
         console(stderr=False).print(running_table(study, now))
 
@@ -60,7 +62,8 @@ def print_trial(database: Database, study: StoredStudy, trial: int, form: str) -
     if form == "json":
         click.echo(json.dumps(details.to_json()))
     else:
-        from tuner.cli.show import console, trial_view
+        from tuner.cli.show import trial_view
+        from tuner.cli.terminal import console
 
         console(stderr=False).print(trial_view(study, details))
 
@@ -69,6 +72,11 @@ def print_best(database: Database, study: StoredStudy, top: int | None, form: st
     """Print the best trial, or the best few; with several objectives those that none outdoes."""
     several = study.config.metrics is not None
     rows = best_trials(database, study, top=top if several else top or 1)
+    if (confirms := study.config.confirms) is not None:
+        say(
+            f"{study.config.name!r} trains the finalists of {confirms.study!r} again: its best "
+            f"training is the luckiest one. The winner is told by `tuner best {confirms.study}`."
+        )
     if form == "json":
         found = [
             {"number": row.number, "value": row.value}
@@ -79,7 +87,8 @@ def print_best(database: Database, study: StoredStudy, top: int | None, form: st
         click.echo(json.dumps(found[0] if top is None and not several else found))
         return
     if top is not None or several:
-        from tuner.cli.show import console, trials_table
+        from tuner.cli.show import trials_table
+        from tuner.cli.terminal import console
 
         console(stderr=False).print(trials_table(study, rows))
         return
@@ -113,7 +122,8 @@ def print_trials(database: Database, study: StoredStudy, form: str) -> None:
             told = [fact[f] for f in fields] + [fact["further"][name] for name in further]
             writer.writerow(["" if cell is None else cell for cell in told] + values)
         return
-    from tuner.cli.show import console, trials_table
+    from tuner.cli.show import trials_table
+    from tuner.cli.terminal import console
 
     console(stderr=False).print(trials_table(study, rows))
 

@@ -7,7 +7,7 @@ import click
 from rich.table import Table
 
 from tuner.cli.group import say
-from tuner.cli.show import console
+from tuner.cli.terminal import console
 from tuner.cli.writing import check_file, write_whole
 from tuner.importance import read_importances
 from tuner.storage import Database, StoredStudy

@@ -9,8 +9,8 @@ import click
 from rich.table import Table
 
 from tuner.cli.group import say
-from tuner.cli.show import console
 from tuner.cli.studies import data_root
+from tuner.cli.terminal import console
 from tuner.gpus import discover
 from tuner.metrics import STEPS_PER_EPOCH
 from tuner.processor import usable_cores

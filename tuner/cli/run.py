@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,9 +13,9 @@ from tuner.cli.like import plans_like
 from tuner.cli.patience import Patience, end_at_sigterm
 from tuner.cli.places import LocalPlaces
 from tuner.cli.query import print_best
-from tuner.cli.show import console
 from tuner.cli.studies import StudyFile, artifacts_of
-from tuner.cli.watch import LOOK_SECONDS, show_live
+from tuner.cli.terminal import console
+from tuner.cli.watch import LOOK_SECONDS, Glance, show_workers
 from tuner.cli.words import best_line, end_of, headline, number
 from tuner.config import StudyConfig
 from tuner.feasible import beyond_limits, notes_on
@@ -149,7 +150,7 @@ def _watch(database: Database, stored: StoredStudy, workers: Workers) -> None:
     try:
         with workers:
             if screen.is_terminal:
-                show_live(database, stored, screen, lambda _: workers.check())
+                show_workers(database, stored, screen, work=workers.check)
                 say(headline(progress(database, stored)))
             else:
                 _tell_lines(database, stored, workers)
@@ -160,8 +161,9 @@ def _watch(database: Database, stored: StoredStudy, workers: Workers) -> None:
 
 def _tell_lines(database: Database, stored: StoredStudy, workers: Workers) -> None:
     told = {row.number for row in _ended(database, stored)}
+    glance = Glance()
     while workers.check():
-        told = _tell_finished(database, stored, told)
+        glance.at(partial(_tell_finished, database, stored, told))
         time.sleep(LOOK_SECONDS)
     _tell_finished(database, stored, told)
 
@@ -178,11 +180,11 @@ def _absolute(storage: str) -> str:
     return storage
 
 
-def _tell_finished(database: Database, stored: StoredStudy, told: set[int]) -> set[int]:
-    """Print a line for each trial that ended since the last look."""
+def _tell_finished(database: Database, stored: StoredStudy, told: set[int]) -> None:
+    """Print a line for each trial that ended since the last look, and add it to those told."""
     now = progress(database, stored)
     if now.slots.done == len(told):
-        return told
+        return
     for row in _ended(database, stored):
         if row.number not in told:
             value = "-" if row.value is None else number(row.value)
@@ -190,5 +192,4 @@ def _tell_finished(database: Database, stored: StoredStudy, told: set[int]) -> s
                 f"trial {row.number} {row.state}: {value}   "
                 f"[{now.slots.done}/{now.slots.total}, {best_line(now)}]"
             )
-            told = told | {row.number}
-    return told
+            told.add(row.number)

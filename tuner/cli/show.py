@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -129,11 +129,3 @@ def trial_view(study: StoredStudy, details: TrialDetails) -> RenderableType:
     for step, value in details.reports.items():
         facts.add_row(f"epoch {step / STEPS_PER_EPOCH:g}", number(value))
     return facts
-
-
-def console(*, stderr: bool) -> Console:
-    """Make a console that does not cut tables where nobody looks at them."""
-    made = Console(stderr=stderr, highlight=False)
-    if not made.is_terminal:
-        made.width = 200
-    return made

@@ -12,8 +12,8 @@ from pydantic import TypeAdapter
 from rich.table import Table
 
 from tuner.cli.group import say
-from tuner.cli.show import console
 from tuner.cli.studies import open_study
+from tuner.cli.terminal import console
 from tuner.config import PrunerConfig, PrunerName, SamplerConfig, SamplerName
 from tuner.errors import InputError, suggestion
 from tuner.processor import usable_cores

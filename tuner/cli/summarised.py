@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tuner.attribution import Summary, WordEffect
-from tuner.cli.explained import make_console
+from tuner.cli.terminal import console
 from tuner.cli.words import printable
 
 
@@ -106,8 +106,8 @@ def print_summary(summary: Summary) -> None:
 def _print(title: str, headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print a table; its first column and words are on the left, numbers on the right."""
     listed = list(rows)
-    console = make_console()
-    console.print(Text(title, style="bold"))
+    out = console(stderr=False)
+    out.print(Text(title, style="bold"))
     if not listed:
         click.echo("  none")
     else:
@@ -117,5 +117,5 @@ def _print(title: str, headings: Sequence[str], rows: Iterable[Sequence[str]]) -
             table.add_column(heading, justify="left" if is_words else "right")
         for row in listed:
             table.add_row(*(Text(printable(cell)) for cell in row))
-        console.print(table)
+        out.print(table)
     click.echo()

@@ -3,6 +3,8 @@
 import json
 import time
 from collections.abc import Callable
+from functools import partial
+from typing import TypeVar
 
 import click
 from rich.console import Console
@@ -10,22 +12,55 @@ from rich.live import Live
 
 from tuner.cli.group import say
 from tuner.cli.query import print_status
-from tuner.cli.show import console, progress_view
+from tuner.cli.show import progress_view
+from tuner.cli.terminal import console
 from tuner.cli.words import best_line, headline
 from tuner.errors import StorageUnavailableError
-from tuner.results import Progress, progress
+from tuner.results import progress
 from tuner.storage import Database, StoredStudy
+
+Answer = TypeVar("Answer")
 
 #: Seconds between looks at the database.
 LOOK_SECONDS = 1.0
 
 
-def show_live(
-    database: Database, study: StoredStudy, screen: Console, goes_on: Callable[[Progress], bool]
+class Glance:
+    """Looks at a database beside workers, who wait for it where it is away for a while."""
+
+    def __init__(self) -> None:
+        self._is_away = False
+
+    def at(self, look: Callable[[], Answer]) -> Answer | None:
+        """Look; None where the database is away, which is told once."""
+        try:
+            found = look()
+        except StorageUnavailableError as error:
+            if not self._is_away:
+                say(f"{error} The workers go on, and wait for it where they must.")
+            self._is_away = True
+            return None
+        self._is_away = False
+        return found
+
+
+def show_workers(
+    database: Database, study: StoredStudy, screen: Console, *, work: Callable[[], bool]
 ) -> None:
-    """Show a study on a terminal, for as long as something goes on."""
+    """Show a study on a terminal, for as long as somebody works."""
+    glance = Glance()
     with Live(console=screen, auto_refresh=False, transient=True) as live:
-        while goes_on(now := progress(database, study)):
+        while work():
+            now = glance.at(partial(progress, database, study))
+            if now is not None:
+                live.update(progress_view(study, now), refresh=True)
+            time.sleep(LOOK_SECONDS)
+
+
+def _show_live(database: Database, study: StoredStudy, screen: Console) -> None:
+    """Show a study on a terminal until it is over."""
+    with Live(console=screen, auto_refresh=False, transient=True) as live:
+        while not (now := progress(database, study)).is_over:
             live.update(progress_view(study, now), refresh=True)
             time.sleep(LOOK_SECONDS)
 
@@ -37,7 +72,7 @@ def watch_study(database: Database, study: StoredStudy, form: str) -> None:
     while True:
         try:
             if form == "table" and screen.is_terminal:
-                show_live(database, study, screen, lambda now: not now.is_over)
+                _show_live(database, study, screen)
                 print_status(database, study, form)
                 return
             now = progress(database, study)
