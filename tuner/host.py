@@ -48,6 +48,18 @@ def this_process() -> Holder:
     )
 
 
+def own_module(name: str) -> list[str]:
+    """Give the words that start one of our modules in a process of its own.
+
+    Python would look into the current folder first, where somebody's data lies beside a
+    ``tuner.py`` or a ``random.py``: ``-P`` has it leave that out, as the command ``tuner`` does.
+
+    Args:
+        name: Of the module.
+    """
+    return [sys.executable, "-P", "-m", name]
+
+
 def is_gone(*, machine: str, pid: int, started: float) -> bool:
     """Say whether a process certainly does not live any more.
 

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator
 
 from tuner.gpus import discover
+from tuner.host import own_module
 from tuner.loading import load_tensorflow
 from tuner.places import place_environment
 
@@ -25,7 +26,7 @@ def use_device() -> str:
     wanted = place_environment(gpu, os.environ)
     if gpu and any(os.environ.get(name) != value for name, value in wanted.items()):
         os.execve(  # noqa: S606 - our own interpreter and module
-            sys.executable, [sys.executable, "-m", "tuner", *sys.argv[1:]], os.environ | wanted
+            sys.executable, [*own_module("tuner"), *sys.argv[1:]], os.environ | wanted
         )
     os.environ.update(wanted)
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")

@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping
 from typing import Any
@@ -14,6 +13,7 @@ import click
 from tuner.cli.group import say
 from tuner.cli.patience import end_at_sigterm
 from tuner.errors import InputError, TunerError
+from tuner.host import own_module
 from tuner.processor import usable_cores
 from tuner.worker.process import trainer_environment
 
@@ -63,7 +63,7 @@ def _in_child(order: Mapping[str, object]) -> Mapping[str, Any]:
     outcome: Mapping[str, Any] = {}
     with os.fdopen(reads, encoding="utf-8") as told, tempfile.TemporaryFile() as log:
         process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-            [sys.executable, "-m", "tuner.deliver.export", str(writes), json.dumps(order)],
+            [*own_module("tuner.deliver.export"), str(writes), json.dumps(order)],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

@@ -7,13 +7,14 @@ import re
 import selectors
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from tuner.host import own_module
 
 #: Seconds that TensorFlow has to be imported and tried; the first import from a slow disk is long.
 TIMEOUT = 180.0
@@ -65,7 +66,7 @@ def probe(environment: Mapping[str, str], *, timeout: float = TIMEOUT) -> Probed
     reads, writes = os.pipe()
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-            [sys.executable, "-m", "tuner.doctor.probe", str(writes)],
+            [*own_module("tuner.doctor.probe"), str(writes)],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

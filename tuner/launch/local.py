@@ -4,13 +4,13 @@ import collections
 import logging
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import IO, Self
 
 from tuner.errors import InputError, StorageUnavailableError, TunerError
+from tuner.host import own_module
 from tuner.places import Place, place_environment
 from tuner.worker.interruption import LAST_SECONDS
 
@@ -132,7 +132,7 @@ class LocalWorkers:
         echo: Callable[[str], None] | None = None,
     ) -> None:
         words = [
-            *(sys.executable, "-m", "tuner", "work"),
+            *(*own_module("tuner"), "work"),
             *(() if study is None else (study,)),
             *("--workers", "1", "--until-stdin-closes"),
             *(() if artifacts is None else ("--artifacts", artifacts)),

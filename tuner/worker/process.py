@@ -6,13 +6,13 @@ import os
 import selectors
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Mapping
 from typing import Self
 
 from tuner.errors import TrainerError
+from tuner.host import own_module
 from tuner.places import place_environment
 from tuner.worker.messages import Message, Prepare, Warned, parse_message, write_message
 
@@ -117,9 +117,7 @@ class TrainerProcess:
         self._words = tempfile.TemporaryFile()  # noqa: SIM115 - closed in `close`
         self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
             [
-                sys.executable,
-                "-m",
-                "tuner.worker.trainer",
+                *own_module("tuner.worker.trainer"),
                 str(child_reads),
                 str(child_writes),
                 objective,

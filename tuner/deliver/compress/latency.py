@@ -18,6 +18,7 @@ from tuner.data.encoded import Encoded
 from tuner.deliver.artifact import Artifact, open_artifact
 from tuner.device import configure
 from tuner.errors import TunerError
+from tuner.host import own_module
 from tuner.worker.process import trainer_environment
 
 #: Texts that are read together where many are.
@@ -66,7 +67,7 @@ def measure_latencies(
     chosen = texts.subset(rows)
     given, answer = scratch / "texts.npz", scratch / "latencies.json"
     np.savez(given, ids=chosen.ids, offsets=chosen.offsets)
-    words = [sys.executable, "-m", __name__, str(given), str(answer), *map(str, folders)]
+    words = [*own_module(__name__), str(given), str(answer), *map(str, folders)]
     # Libraries write to stdout: the answer is a file.
     done = subprocess.run(  # noqa: S603 - our own interpreter and module
         words,
