@@ -7,6 +7,7 @@ import select
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
 from types import FrameType
 
@@ -14,6 +15,9 @@ from tuner.errors import TunerError
 
 #: Seconds after a signal at which the process ends, whatever it waits for.
 LAST_SECONDS = 9.0
+#: Seconds within which a second signal is the first one, sent to a whole group of processes and
+#: passed on by the one that started this one.
+SAME_SECONDS = 1.0
 
 
 class InterruptedWorkerError(TunerError):
@@ -41,6 +45,7 @@ class Interruption:
 
     def __init__(self) -> None:
         self._signal: int | None = None
+        self._signalled_at = 0.0
         #: A descriptor that becomes readable with a request, for whoever waits for more.
         self.wake, self._writes = os.pipe()
         os.set_blocking(self.wake, False)
@@ -62,10 +67,12 @@ class Interruption:
         """
 
         def handler(number: int, _frame: FrameType | None) -> None:
-            if self._signal is not None:
+            if self._signal is None:
+                self._signalled_at = time.monotonic()
+                signal.setitimer(signal.ITIMER_REAL, within)
+                self.request(number)
+            elif time.monotonic() - self._signalled_at > SAME_SECONDS:
                 end_process(128 + number)
-            signal.setitimer(signal.ITIMER_REAL, within)
-            self.request(number)
 
         signal.signal(signal.SIGALRM, lambda *_: end_process(128 + (self._signal or 0)))
         # A process that shuts down has handed back. Python forgets its handlers then, and the alarm

@@ -196,6 +196,10 @@ def main() -> None:
     """Serve the worker at the given descriptors."""
     read_fd, write_fd, name = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
     _die_with(int(sys.argv[4]))
+    # A signal to all processes of a service or a job is for the worker, which asks for a checkpoint
+    # before it ends this one.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     reading, writing = os.fdopen(read_fd, "rb"), os.fdopen(write_fd, "wb")
     Trainer(reading, writing, load_factory(name)).run()
     os._exit(0)  # a thread still reads: closing the pipe under it would wait for it
