@@ -307,9 +307,20 @@ def test_behind_a_proxy_only_its_name_counts(some_url: str) -> None:
         assert viewer.ask("GET", "/api/meta", base=f"https://{host}").status_code == code
     entered = site.stranger().ask("POST", "/tuner/sign-in", form={"secret": SECRETS[Role.VIEWER]})
     cookie = entered.headers["Set-Cookie"]
-    assert cookie.startswith("__Host-tuner=")
+    assert cookie.startswith("__Host-tuner-443=")
     assert {"Secure", "HttpOnly", "SameSite=Lax", "Path=/"} <= set(cookie.split("; "))
     site.close()
+
+
+def test_dashboards_behind_two_ports_of_one_machine_have_a_cookie_each() -> None:
+    def cookie(public_url: str | None, port: int = 8080) -> str:
+        return Address.of("0.0.0.0", port, public_url).cookie  # noqa: S104 - as in a container
+
+    assert cookie("http://127.0.0.1:8080") == "tuner-8080"
+    assert cookie("http://127.0.0.1:8081") == "tuner-8081"  # a container's port, mapped
+    assert cookie(None, 9090) == "tuner-9090"
+    assert cookie("http://tuner.example.org") == "tuner-80"
+    assert cookie("https://tuner.example.org:8443") == "__Host-tuner-8443"
 
 
 @pytest.mark.parametrize(

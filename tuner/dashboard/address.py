@@ -67,8 +67,13 @@ class Address:
 
     @property
     def cookie(self) -> str:
-        """Name of the cookie: of its own for each port, as browsers share cookies among them."""
-        return "__Host-tuner" if self.is_secure else f"tuner-{self.port}"
+        """Name of the cookie: of its own for each port, as browsers share cookies among them.
+
+        That is the port that browsers see, which a container's mapping or a proxy may change.
+        """
+        parts = urlsplit(self.public)
+        name = f"tuner-{parts.port or _DEFAULT_PORTS[parts.scheme]}"
+        return f"__Host-{name}" if self.is_secure else name
 
 
 def is_loopback(host: str) -> bool:
