@@ -3,11 +3,14 @@
 import importlib
 import logging
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 log = logging.getLogger(__name__)
+
+#: How the UUID of an instance begins.
+_MIG = "MIG-"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +80,20 @@ def discover(environment: Mapping[str, str], *, nvml: Any = None) -> Gpus:
     if visible is not None and environment.get("CUDA_DEVICE_ORDER") != "PCI_BUS_ID":
         _warn_of_indices(devices, visible)
     return _choose(devices, visible)
+
+
+def seen_together(gpus: Sequence[Gpu]) -> tuple[Gpu, ...]:
+    """Choose those that one process can see at once.
+
+    Args:
+        gpus: What there is.
+
+    Returns:
+        All whole GPUs; where there is none, one MIG instance, since CUDA shows a process no more
+        (NVIDIA MIG User Guide, "CUDA Device Enumeration").
+    """
+    instances = [gpu for gpu in gpus if gpu.uuid.startswith(_MIG)]
+    return tuple(gpu for gpu in gpus if gpu not in instances) or tuple(instances[:1])
 
 
 def _out_of_order(why: str) -> Gpus:
@@ -151,7 +168,7 @@ def _why_nothing(devices: list[_Device]) -> str:
 
 def _named(devices: list[_Device], entry: str) -> Gpu | None:
     """Find what one entry of ``CUDA_VISIBLE_DEVICES`` names; None where nothing is."""
-    if entry.startswith("MIG-"):
+    if entry.startswith(_MIG):
         instances = [gpu for device in devices for gpu in device.instances or ()]
         same = [gpu for gpu in instances if gpu.uuid.startswith(entry)]
         # Others may write it in a way that only CUDA reads, such as MIG-GPU-<uuid>/1/0.

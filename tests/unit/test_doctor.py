@@ -279,6 +279,16 @@ def test_what_tensorflow_sees_is_compared_with_what_is_there(
     assert [finding.status for finding in found] == statuses
 
 
+def test_instances_of_a_gpu_are_not_missed_where_a_process_can_see_one_only() -> None:
+    slices = tuple(Gpu(uuid=f"MIG-{n}", name="NVIDIA H100", memory_mb=9856) for n in range(7))
+    probed = changed(BUILD, gpus=("NVIDIA H100 MIG 1g.10gb",))
+
+    (found,) = check_tensorflow_gpus(Gpus(found=slices, why_none=""), probed, DRIVER)
+
+    assert found.status == "ok"
+    assert "sees 1: NVIDIA H100 MIG 1g.10gb; 6 more" in found.text
+
+
 @pytest.mark.parametrize(
     ("generation", "status", "words"),
     [((12, 0), "warn", "12.0, which is newer"), ((5, 2), "fail", "5.2, which is older")],

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tuner.gpus import Gpu, Gpus, discover
+from tuner.gpus import Gpu, Gpus, discover, seen_together
 
 A = Gpu(uuid="GPU-aaaa1111-0000", name="NVIDIA A100", memory_mb=40_960)
 B = Gpu(uuid="GPU-bbbb2222-0000", name="NVIDIA A100", memory_mb=40_960)
@@ -206,3 +206,13 @@ def test_an_index_among_several_models_is_warned_of(
         discover(environment, nvml=Driver(A, other))
 
     assert ("order of nvidia-smi" in caplog.text) is warns
+
+
+@pytest.mark.parametrize(
+    ("gpus", "together"),
+    [((A, B), (A, B)), (SLICES, SLICES[:1]), ((*SLICES, A), (A,)), ((), ())],
+)
+def test_a_process_sees_whole_gpus_or_one_instance(
+    gpus: tuple[Gpu, ...], together: tuple[Gpu, ...]
+) -> None:
+    assert seen_together(gpus) == together

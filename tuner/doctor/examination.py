@@ -11,7 +11,7 @@ from tuner.doctor import folders, gpus, machine, software, study
 from tuner.doctor.finding import Check, Finding, examine, unchecked
 from tuner.doctor.probing import Probed, probe
 from tuner.doctor.storage import StorageVisit
-from tuner.gpus import Gpus, discover
+from tuner.gpus import Gpus, discover, seen_together
 from tuner.host import cache_folder, this_process
 from tuner.processor import usable_cores
 from tuner.storage.inspection import machines
@@ -84,7 +84,7 @@ class Examination:
         yield from gpus.check_gpus(self._gpus, everywhere, self._driver)
 
     def _check_tensorflow(self) -> Iterator[Finding]:
-        visible = ",".join(gpu.uuid for gpu in self._gpus.found)
+        visible = ",".join(gpu.uuid for gpu in seen_together(self._gpus.found))
         environment = trainer_environment(
             self._patient.environment, threads=usable_cores(), gpu=visible
         )

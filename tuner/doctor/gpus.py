@@ -9,7 +9,7 @@ from typing import Any
 
 from tuner.doctor.finding import Finding, fail, ok, unchecked, warn
 from tuner.doctor.probing import Probed, installed_at
-from tuner.gpus import Gpus
+from tuner.gpus import Gpus, seen_together
 from tuner.places import cuda_libraries
 
 #: Part of the largest value by which cuDNN's GRU may differ from the generic one: rounding.
@@ -96,7 +96,9 @@ def check_tensorflow_gpus(gpus: Gpus, probed: Probed, driver: Driver | None) -> 
         probed: What became of TensorFlow.
         driver: Of those GPUs.
     """
-    name, n_here = "TensorFlow's GPUs", len(gpus.found)
+    name, n_here = "TensorFlow's GPUs", len(seen_together(gpus.found))
+    n_others = len(gpus.found) - n_here
+    others = f"; {n_others} more, as a process sees one MIG instance at most" if n_others else ""
     if not n_here:
         yield unchecked(name, "no GPU")
         return
@@ -107,7 +109,7 @@ def check_tensorflow_gpus(gpus: Gpus, probed: Probed, driver: Driver | None) -> 
         why, mend = why_unseen(probed, driver, cuda_libraries(sys.path))
         yield fail(name, f"it sees {len(probed.gpus)} of {n_here}: {why}.", mend)
     else:
-        yield ok(name, f"it sees {len(probed.gpus)}: {', '.join(probed.gpus)}")
+        yield ok(name, f"it sees {len(probed.gpus)}: {', '.join(probed.gpus)}{others}")
     yield from _check_generations(probed, driver)
 
 
