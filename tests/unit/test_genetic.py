@@ -121,6 +121,17 @@ def test_children_inherit_most_values_and_mutate_some() -> None:
     assert 0.6 < statistics.fmean(inherited) < 0.95
 
 
+def test_one_parent_alone_breeds_nothing_and_chance_goes_on() -> None:
+    trials = run(search_of(0))
+    first = [trial for trial in trials if trial.system_attrs[GENERATION] == 0][:1]
+    newest = [trial for trial in trials if trial.system_attrs[GENERATION] == 1][:2]
+    left = [*first, *newest]  # the others lie outside a range that was narrowed
+
+    drawn = {propose(left, search_of(seed)).params["dropout"] for seed in range(1, 21)}
+
+    assert len(drawn - {trial.params["dropout"] for trial in left}) == 20
+
+
 def test_what_a_trial_brings_along_is_its_generation_and_no_more() -> None:
     trials = run(search_of(0))
     assert {key for trial in trials for key in trial.system_attrs} == {GENERATION}

@@ -62,13 +62,17 @@ class GeneticSampler(NSGAIISampler):
         return generation
 
     def get_parent_population(self, study: Study, generation: int) -> list[FrozenTrial]:
-        """Choose the best of all earlier generations; none for the first."""
+        """Choose the best of all earlier generations; none for the first.
+
+        One alone has nobody to breed with, as where others lie outside a range that was narrowed.
+        """
         earlier = [trial for trial in _finished(study) if _generation(trial) < generation]
         complete = [trial for trial in earlier if trial.state == TrialState.COMPLETE]
         best: list[FrozenTrial] = self._elite_population_selection_strategy(study, complete)
         pruned = [trial for trial in earlier if trial.state == TrialState.PRUNED]
         pruned.sort(key=rank_key(study.directions))
-        return (best + pruned)[: self.population_size]
+        chosen = (best + pruned)[: self.population_size]
+        return chosen if len(chosen) > 1 else []
 
 
 def _finished(study: Study) -> list[FrozenTrial]:
