@@ -28,8 +28,8 @@ class Goals(BaseModel):
     @classmethod
     def _metric_is_the_first_of_several(cls, raw: Any) -> Any:
         metrics = raw.get("metrics") if isinstance(raw, Mapping) else None
-        if not isinstance(metrics, list | tuple) or not metrics:
-            return raw
+        if not isinstance(metrics, list | tuple) or not metrics or not isinstance(metrics[0], str):
+            return raw  # and is told what a list of names is
         if raw.get("metric", metrics[0]) != metrics[0]:
             raise ValueError(
                 f"metric: expected one of `metric` and `metrics`. Received metric = "
@@ -58,7 +58,7 @@ class Goals(BaseModel):
         if value is None:
             return None
         known = [*METRICS, *SIZES]
-        if not isinstance(value, tuple) or not value:
+        if not isinstance(value, tuple) or not value or not all(isinstance(n, str) for n in value):
             raise ValueError(
                 f"expected a list of names, the most important metric first. Received {value!r}."
             )
@@ -66,7 +66,7 @@ class Goals(BaseModel):
             if name not in known:
                 raise ValueError(
                     f"unknown objective. Received {name!r}, expected some of: {', '.join(known)}."
-                    f"{suggestion(str(name), known)}"
+                    f"{suggestion(name, known)}"
                 )
         if len(set(value)) < len(value):
             raise ValueError(f"expected each name once. Received {list(value)!r}.")

@@ -202,9 +202,9 @@ def _check(name: str, value: object, key: str) -> Scalar:
     kind: Any = field.annotation
     limited: Any = Annotated[kind, *field.metadata] if field.metadata else kind
     try:
-        checked: Scalar = TypeAdapter(limited, config=ConfigDict(strict=True)).validate_python(
-            value
-        )
+        # What a study holds is stored as JSON, which knows no infinity.
+        config = ConfigDict(strict=True, allow_inf_nan=False)
+        checked: Scalar = TypeAdapter(limited, config=config).validate_python(value)
     except ValidationError as error:
         item = error.errors()[0]
         expected = _KINDS.get(item["type"]) or item["msg"].removeprefix("Input should be ")

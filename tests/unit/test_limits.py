@@ -54,7 +54,7 @@ def test_a_plan_that_no_allowed_point_fits_is_left_out_with_a_word(
     with caplog.at_level(logging.WARNING):
         params = first_of(config, {"units": 200})
 
-    assert "slot 0: no point with units=200 keeps to the study's limits" in caplog.text
+    assert "slot 0: every point with units=200 is beyond the study's limits" in caplog.text
     assert config.limits(SHAPE).allow(params)
 
 
@@ -107,6 +107,8 @@ def test_only_known_hyperparameters_decide_a_size() -> None:
         ('metrics=["val_accuracy","size"]', "metrics: unknown objective. Received 'size'"),
         ('metrics=["val_accuracy","val_accuracy"]', "metrics: expected each name once"),
         ('metrics="bytes"', "metrics: expected a list of names"),
+        ('metrics=[["val_accuracy","bytes"]]', "metrics: expected a list of names"),
+        ('metrics=[{name="val_accuracy"},"bytes"]', "metrics: expected a list of names"),
         (
             'budget={trials=9,epochs=1,min_gain=0.1} metrics=["val_accuracy","bytes"]',
             r"budget.min_gain: with several objectives \(val_accuracy, bytes\)",

@@ -109,7 +109,7 @@ def test_unconditional_parameters_come_first_in_the_order_of_the_file() -> None:
         ),
         ({"units": 0}, "space.units: expected a number greater than or equal to 1. Received 0"),
         ({"dropout": 1.0}, "space.dropout: expected a number less than 1. Received 1.0 (float)."),
-        ({"dropout": float("nan")}, "space.dropout: expected a number "),
+        ({"dropout": float("nan")}, "space.dropout: expected a finite number. Received nan "),
     ],
     ids=lambda value: str(value)[:50],
 )
