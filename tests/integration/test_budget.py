@@ -5,6 +5,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import optuna
 import pytest
@@ -28,7 +29,10 @@ from tuner.storage import (
     stop_study,
 )
 from tuner.storage.schema import STATES
+from tuner.storage.values import Standing
+from tuner.worker.delivery import Delivery
 from tuner.worker.interruption import InterruptedWorkerError
+from tuner.worker.outage import Outage
 from tuner.worker.worker import Worker, WorkerOptions
 
 #: A limit that is over after two seconds of work.
@@ -494,6 +498,23 @@ def test_time_in_which_somebody_works_counts_once_however_many_do(
 
     span = counted_at(database, study) - began
     assert spent_seconds(database, study) == pytest.approx(span, abs=1e-3)
+
+
+def test_a_lease_is_renewed_as_ever_where_the_hours_are_over_in_a_study_that_had_ended(
+    database: Database, toy: StudyMaker
+) -> None:
+    study = create_study(database, toy(TWO_SECONDS, "pruner.name=none")).study
+    slots = slots_of(database, study)
+    claim = open_slot(database, study, slots)
+    outage = Outage(patience=1, lease=60, when_lost=lambda: None, pause=time.sleep)
+    stopped = replace(claim.standing, ended="stopped", seconds_left=0.0)
+
+    def wait(standing: Standing) -> float:
+        held = replace(claim, standing=standing)
+        return Delivery(slots, held, study.config, outage, dict).seconds_to_wait
+
+    assert wait(stopped) > 10
+    assert wait(replace(stopped, ended=None)) < 1  # the end of the hours is to be noted
 
 
 # --- minutes a trial -----------------------------------------------------------------------------

@@ -112,7 +112,9 @@ class Delivery:
 
     def _next_renewal(self) -> float:
         pause, left = self._slots.lease / 3, self.standing.seconds_left
-        return time.monotonic() + (pause if left is None else min(pause, left + 0.01))
+        if left is not None and self.standing.ended is None:  # its end is to be noticed at once
+            pause = min(pause, left + 0.01)
+        return time.monotonic() + pause
 
     def _deliver(self, step: int, value: float) -> bool:
         verdict = self._judge(step)
