@@ -42,6 +42,10 @@ class FrozenStudyError(InputError):
     """A stored study was asked to become another study under the same name."""
 
 
+class NoPointLeftError(InputError):
+    """Every point of a finite space is a trial already, or planned."""
+
+
 class StorageUnavailableError(TunerError):
     """The database cannot be reached, opened or written."""
 

@@ -615,6 +615,21 @@ def test_a_full_study_takes_no_point_and_says_what_to_do(
         enqueue(database, study, {"dropout": 0.5})
 
 
+def test_values_of_which_every_point_was_taken_cannot_be_planned(
+    database: Database, toy: StudyMaker
+) -> None:
+    config = toy("space.learning_rate=[0.1,0.2]", "space.dropout=[0.0,0.5]", "sampler.name=random")
+    study = create_study(database, config).study
+    enqueue(database, study, {"learning_rate": 0.1, "dropout": 0.0})
+    enqueue(database, study, {"learning_rate": 0.1})
+    enqueue(database, study, {"learning_rate": 0.1, "dropout": 0.5})
+
+    with pytest.raises(InputError, match=r"Every point with \{'learning_rate': 0\.1\} is a trial"):
+        enqueue(database, study, {"learning_rate": 0.1})
+    with pytest.raises(InputError, match=r"The point .*0\.5.* is a trial of 'toy' already"):
+        enqueue(database, study, {"learning_rate": 0.1, "dropout": 0.5})
+
+
 def test_the_first_fingerprint_is_the_studys(database: Database, toy: StudyMaker) -> None:
     study = create_study(database, toy()).study
     agree_on_data(database, study, "abc")

@@ -16,6 +16,7 @@ from optuna.trial import TrialState
 from tests.conftest import StudyMaker
 from tests.forked import PROCESSES
 from tests.workers import make_worker, work
+from tuner.domain import point_key
 from tuner.errors import DataError, InputError, TrainerError
 from tuner.results import best_trials, progress, show_trial, trials
 from tuner.storage import Database, agree_on_data, create_study, enqueue
@@ -260,6 +261,74 @@ def test_three_workers_use_up_a_finite_space_without_repeating_a_point(
         rows = trials(database, study)
 
     assert len(rows) == len({(r.params["learning_rate"], r.params["dropout"]) for r in rows}) == 9
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "grid"])
+def test_a_space_that_was_narrowed_is_used_up_by_fewer_trials_and_widened_by_more(
+    database: Database, toy: StudyMaker, sampler: str
+) -> None:
+    wide = (
+        *("budget.trials=8", f"sampler.name={sampler}", "pruner.name=none"),
+        *("space.learning_rate=[0.1,0.2]", "space.dropout={low=0.0,high=0.6,step=0.2}"),
+    )
+    create_study(database, toy(*wide))
+    study = create_study(database, toy(*wide, "space.dropout.high=0.2")).study
+
+    make_worker(database, study, "quadratic").run()
+
+    now = progress(database, study)
+    assert now.is_over
+    assert (now.slots.free, now.slots.done) == (0, 4)
+    assert max(row.params["dropout"] for row in trials(database, study)) == 0.2
+
+    study = create_study(database, toy(*wide)).study
+    make_worker(database, study, "quadratic").run()
+
+    rows = trials(database, study)
+    assert len({point_key(row.params) for row in rows}) == len(rows) == 8
+    assert len({row.slot for row in rows}) == 8
+    assert progress(database, study).slots.done == 8
+
+
+def test_plans_that_no_point_fits_any_more_do_not_block_a_study(
+    database: Database, toy: StudyMaker, caplog: pytest.LogCaptureFixture
+) -> None:
+    finite = "space.learning_rate=[0.1,0.2]", "space.dropout=[0.0,0.5]"
+    study = create_study(database, toy(*finite, "budget.trials=4", "sampler.name=random")).study
+    for _ in range(3):  # of two points
+        enqueue(database, study, {"learning_rate": 0.1})
+
+    make_worker(database, study, "quadratic").run()
+
+    assert progress(database, study).trials == {"complete": 4}
+    assert "every point with learning_rate=0.1 is a trial already" in caplog.text
+
+
+def test_a_worker_takes_up_what_is_changed_of_a_study_while_it_runs(
+    database: Database, toy: StudyMaker
+) -> None:
+    settings = "budget.trials=20", "pruner.name=none", "sampler.name=random"
+    study = create_study(database, toy(*settings)).study
+    worker = make_worker(database, study, "reporting")
+    seen: list[int] = []
+
+    def narrow_when_it_trains() -> None:
+        while not progress(database, study).running:
+            time.sleep(0.02)
+        create_study(database, toy(*settings, "space.dropout.high=0.01"))
+        seen.append(len(trials(database, study)))
+
+    thread = threading.Thread(target=narrow_when_it_trains)
+    thread.start()
+    worker.run()
+    thread.join()
+
+    rows = trials(database, study)
+    assert len(rows) == 20
+    assert seen[0] + 1 < 20
+    drawn = [float(row.params["dropout"]) for row in rows]
+    assert max(drawn[: seen[0]]) > 0.01
+    assert max(drawn[seen[0] + 1 :]) <= 0.01
 
 
 def test_a_trainer_sees_no_credentials_and_no_gpu_it_was_not_given() -> None:

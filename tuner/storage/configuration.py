@@ -108,8 +108,7 @@ def store_version(
             created_at=epoch_seconds(),
         )
     )
-    first = n_slots(session, study_id)
-    _add_slots(session, study_id, version.config, first=first, begin_with=begin_with)
+    _add_slots(session, study_id, version.config, begin_with=begin_with)
 
 
 def forget_plans_outside(session: Session, study_id: int, space: Space) -> int:
@@ -155,16 +154,19 @@ def _add_slots(
     study_id: int,
     config: StudyConfig,
     *,
-    first: int,
     begin_with: Sequence[Plan],
 ) -> None:
-    shape = read_shape(session, study_id)
+    shape, there = read_shape(session, study_id), n_slots(session, study_id)
+    # Numbers of slots that were dropped are not given again, unless they were the last.
+    highest = session.scalar(select(func.max(SLOTS.c.slot)).where(SLOTS.c.study_id == study_id))
+    first = 0 if highest is None else highest + 1
+    numbers = range(first, first + count_trials(config, shape) - there)
     plans: Iterable[Plan | None] = itertools.chain(begin_with, itertools.repeat(None))
     if config.sampler.name == "grid":
         taken = set(session.scalars(select(SLOTS.c.point).where(SLOTS.c.study_id == study_id)))
         points = (p for p in config.space.points() if point_key(p) not in taken)
         plans = (Plan(point=point, origin="grid") for point in points)
-    elif config.sampler.learns and first == 0:
+    elif config.sampler.learns and there == 0:
         plans = itertools.chain(_opening(config, begin_with), itertools.repeat(None))
     plans = (p for p in plans if p is None or not beyond_limits(config, shape, p.point))
     finite = config.n_points is not None
@@ -179,7 +181,7 @@ def _add_slots(
             "point": point_key(plan.point) if plan is not None and finite else None,
             "origin": plan.origin if plan is not None else None,
         }
-        for slot, plan in zip(range(first, count_trials(config, shape)), plans, strict=False)
+        for slot, plan in zip(numbers, plans, strict=False)
     ]
     if rows:
         session.execute(insert(SLOTS), rows)

@@ -8,7 +8,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from tuner.config import StudyConfig
-from tuner.domain import Scalar, point_key
+from tuner.domain import Scalar, matches, point_key
 from tuner.errors import InputError
 from tuner.feasible import beyond_limits
 from tuner.storage.database import Database
@@ -29,8 +29,8 @@ def enqueue(database: Database, study: StoredStudy, point: Mapping[str, Scalar])
         The slot.
 
     Raises:
-        InputError: No slot is free, or the point was taken or planned before, or its model is
-            larger than the study allows.
+        InputError: No slot is free, or the point, or each with these values, was taken or planned
+            before, or its model is larger than the study allows.
     """
     if excess := beyond_limits(study.config, study.shape, point):
         raise InputError(
@@ -38,6 +38,8 @@ def enqueue(database: Database, study: StoredStudy, point: Mapping[str, Scalar])
             f"Expected a smaller model."
         )
     full = _full_point(study.config, point)
+    if not full and study.config.n_points is not None:
+        _refuse_used_up(database, study, point)
     free = (
         select(SLOTS.c.slot)
         .where(
@@ -75,6 +77,20 @@ def enqueue(database: Database, study: StoredStudy, point: Mapping[str, Scalar])
             f"Raise budget.trials: `tuner extend {study.config.name} --trials 1`."
         )
     return slot
+
+
+def _refuse_used_up(database: Database, study: StoredStudy, point: Mapping[str, Scalar]) -> None:
+    """Refuse values of a finite space of which every point was taken or planned before."""
+    with database.transaction() as session:
+        taken = set(
+            session.scalars(select(SLOTS.c.point).where(SLOTS.c.study_id == study.study_id))
+        )
+    fitting = (each for each in study.config.space.points() if matches(each, point))
+    if all(point_key(each) in taken for each in fitting):
+        raise InputError(
+            f"Every point with {dict(point)} is a trial of {study.config.name!r} already, or "
+            f"planned."
+        )
 
 
 def _full_point(config: StudyConfig, point: Mapping[str, Scalar]) -> bool:

@@ -1,6 +1,6 @@
 """The end of a study of which little more is to be expected; decided in the database, once."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from optuna.storages._rdb import models
 from optuna.trial import TrialState
@@ -60,12 +60,7 @@ def judge(session: Session, study: StoredStudy, standing: Standing) -> Standing:
     ).one_or_none()
     if row is None:  # something else has ended it meanwhile: who takes a slot will see
         return standing
-    return Standing(
-        ended="gain",
-        message=why,
-        seconds_left=standing.seconds_left,
-        min_gain=standing.min_gain,
-    )
+    return replace(standing, ended="gain", message=why)
 
 
 def still_ended_by_gain(session: Session, study: StoredStudy) -> bool:

@@ -4,7 +4,7 @@ import json
 from dataclasses import replace
 
 from optuna.storages._rdb import models
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -164,6 +164,22 @@ class Slots:
                 if self._fence.state_left(session, claim) != "free":
                     raise
                 # The commit was done although its answer got lost.
+
+    def drop(self, claim: Claim) -> None:
+        """Take a slot out of the study's budget: there is no point left that it could try.
+
+        Args:
+            claim: A held slot without a trial; one that is not ours any more stays.
+        """
+        ours = (
+            SLOTS.c.study_id == self.study_id,
+            SLOTS.c.slot == claim.slot,
+            SLOTS.c.token == claim.token,
+            SLOTS.c.state == "held",
+            SLOTS.c.trial_id.is_(None),
+        )
+        with self.database.transaction() as session:
+            session.execute(delete(SLOTS).where(*ours))
 
     def counts(self) -> SlotCounts:
         """Count the slots by state."""

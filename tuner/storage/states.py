@@ -39,7 +39,8 @@ def read_standing(session: Session, study: StoredStudy, *, lease: float) -> Stan
         .scalar_subquery()
     )
     row = session.execute(select(*columns, newest.label("config")).where(*mine)).one_or_none()
-    budget = json.loads(row.config)["budget"] if row is not None else {}
+    newest_config: str = row.config if row is not None else ""
+    budget = json.loads(newest_config)["budget"] if newest_config else {}
     hours: float | None = budget.get("hours")
     if hours is not None:
         passed = epoch_seconds() - STATES.c.counted_at
@@ -69,6 +70,7 @@ def read_standing(session: Session, study: StoredStudy, *, lease: float) -> Stan
         message=row.message or "",
         seconds_left=left,
         min_gain=budget.get("min_gain"),  # studies of an older tuner lack it
+        config=newest_config,
     )
 
 
@@ -103,7 +105,7 @@ def end_study(database: Database, study: StoredStudy, *, reason: str, message: s
     Args:
         database: Where it is.
         study: Which one.
-        reason: ``stopped``, ``hours`` or ``bug``.
+        reason: ``stopped``, ``hours``, ``gain`` or ``bug``.
         message: Why, for people.
     """
     with database.transaction() as session:

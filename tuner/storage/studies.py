@@ -133,10 +133,9 @@ def _reconcile(database: Database, wanted: StudyConfig) -> Created:
         if allowed:
             version = Version(number=newest.number + 1, config=wanted)
             store_version(session, stored.study_id, version)
-            if wanted.sampler.name != "grid":  # which runs nothing else
-                n_left = forget_plans_outside(session, stored.study_id, wanted.space)
-                if n_left:
-                    notes.append(f"{n_left} planned points lie outside the space now: left out")
+            n_left = forget_plans_outside(session, stored.study_id, wanted.space)
+            if n_left:
+                notes.append(f"{n_left} planned points lie outside the space now: left out")
         reasons = {"stopped", "bug", "hours"}
         if not still_ended_by_gain(session, changed):
             reasons.add("gain")

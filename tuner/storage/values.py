@@ -47,6 +47,8 @@ class Standing:
     seconds_left: float | None
     #: ``budget.min_gain`` that is in force; None without.
     min_gain: float | None = None
+    #: The configuration that is in force, as it is stored; empty where that was not read.
+    config: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

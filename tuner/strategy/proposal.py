@@ -17,7 +17,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from tuner.config import SAMPLER_NOTES, SamplerName, StudyConfig
 from tuner.domain import Point, Scalar, matches, point_key
-from tuner.errors import InputError
+from tuner.errors import InputError, NoPointLeftError
 from tuner.metrics import Direction
 from tuner.params import GRUParams
 from tuner.sizes import SIZES, Limits, Shape
@@ -184,15 +184,15 @@ def propose_point(
         history: Gives the trials so far; asked once, by samplers that learn.
         search: Of the study.
         slot: The trial's slot; with the study's seed it decides all random draws.
-        planned: Values decided in advance.
+        planned: Values decided in advance; left out where no point fits them.
         taken: Points of a finite space that are not to be proposed, as `point_key` writes them.
 
     Returns:
         A running trial to be stored, and its point with the fixed values.
 
     Raises:
-        InputError: Every point that fits the planned values is taken, or no point keeps to the
-            limits, as far as one can see.
+        NoPointLeftError: Every point of the space is taken.
+        InputError: No point keeps to the limits, as far as one can see.
     """
     history = functools.cache(history)  # one proposal, however often it is drawn
     for attempt in range(N_DRAWS):
@@ -208,14 +208,14 @@ def propose_point(
         and matches(point, planned)
         and _is_allowed(search, search.space.filled(point))
     ]
-    if not left and planned and search.limits is not None:
-        log.warning("%s", _plan_left_out(slot, planned))
+    if not left and planned:
+        beyond = "" if search.limits is None else ", or beyond the study's limits"
+        log.warning("%s", _plan_left_out(slot, planned, f"is a trial already{beyond}"))
         return propose_point(history, search, slot=slot, planned={}, taken=taken)
     if not left:
-        fitting = f"every point with {_words(planned)}" if planned else "every point of the space"
-        raise InputError(
-            f"Slot {slot}: {fitting} is a trial already. Expected one that is left: enqueue other "
-            f"values, or start another study with a wider space."
+        raise NoPointLeftError(
+            f"slot {slot}: every point of the space is a trial already. Widen a range of the "
+            f"space for more."
         )
     chosen = random.Random(f"{search.seed}/{slot}").choice(left)  # noqa: S311 - no secret
     return _sample(history, search, str(slot), chosen)
@@ -243,7 +243,7 @@ def _by_chance(
         far = max(limits.excess(params).values()), limits.describe(params)
         nearest = min(nearest or far, far)
     if planned:
-        log.warning("%s", _plan_left_out(slot, planned))
+        log.warning("%s", _plan_left_out(slot, planned, "is beyond the study's limits"))
         return propose_point(history, search, slot=slot, planned={}, taken=())
     raise InputError(
         f"Slot {slot}: none of {N_DRAWS + N_CHANCES:,} points keeps to the study's limits; the "
@@ -252,15 +252,9 @@ def _by_chance(
     )
 
 
-def _plan_left_out(slot: int, planned: Mapping[str, Scalar]) -> str:
-    return (
-        f"slot {slot}: no point with {_words(planned)} keeps to the study's limits; another one "
-        f"is proposed"
-    )
-
-
-def _words(values: Mapping[str, Scalar]) -> str:
-    return ", ".join(f"{name}={value!r}" for name, value in values.items())
+def _plan_left_out(slot: int, planned: Mapping[str, Scalar], why: str) -> str:
+    values = ", ".join(f"{name}={value!r}" for name, value in planned.items())
+    return f"slot {slot}: every point with {values} {why}; another one is proposed"
 
 
 def _sample(

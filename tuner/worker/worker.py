@@ -4,16 +4,18 @@ import logging
 import secrets
 import socket
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tuner.bucket import Bucket
+from tuner.config import StudyConfig
 from tuner.confirmation import Task
 from tuner.data.download import localized
 from tuner.errors import (
     LostSlotError,
+    NoPointLeftError,
     StudyNotFoundError,
     StudyStoppedError,
 )
@@ -123,6 +125,7 @@ class Worker:
         self.database = database
         self.study = study
         self.config = study.config
+        self._stored_config = ""
         self.options = options
         self.environment = environment
         self.holder = this_process()
@@ -193,8 +196,12 @@ class Worker:
             return False
         run: TrialRun | None = None
         try:
+            self._obey(claim.standing.config)
             if claim.trial_id is None:
-                claim = self._open(claim)
+                opened = self._open(claim)
+                if opened is None:
+                    return True
+                claim = opened
             task = self._outage.bridge(partial(read_task, self.database, self.study, claim.slot))
             run = self._trial_run(claim, task)
             run.run(trainer)
@@ -229,10 +236,27 @@ class Worker:
             check=self.interruption.check,
         )
 
-    def _open(self, claim: Claim) -> Claim:
-        """Propose a point and create the trial."""
+    def _obey(self, stored: str) -> None:
+        """Take up what may change of a study while it runs, such as its sampler and its pruner.
+
+        A trainer needs to know nothing of it.
+        """
+        if stored == self._stored_config:
+            return
+        config = StudyConfig.from_json(stored)
+        check_sampler(config.sampler.name)
+        self._stored_config, self.config = stored, config
+        self.study = replace(self.study, config=config)
+
+    def _open(self, claim: Claim) -> Claim | None:
+        """Propose a point and create the trial; None where no point is left."""
         while True:
-            proposal = self._outage.bridge(lambda: self._propose(claim))
+            try:
+                proposal = self._outage.bridge(lambda: self._propose(claim))
+            except NoPointLeftError as error:
+                log.info("%s", error)
+                self._outage.bridge(partial(self.slots.drop, claim))
+                return None
             try:
                 return self._outage.bridge(partial(self.slots.open, claim, proposal))
             except PointTakenError:  # another worker was faster: look again
