@@ -36,7 +36,7 @@ class OurStudy:
     limits: tuple[str, ...]
     #: Slots by state.
     slots: SlotCounts
-    #: ``stopped``, ``hours`` or ``bug`` where it ended before its budget was used up.
+    #: ``stopped``, ``hours``, ``gain`` or ``bug`` where it ended before its budget was used up.
     ended: str | None
 
 
