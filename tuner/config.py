@@ -30,12 +30,16 @@ PrunerName = Literal["asha", "median", "none"]
 #: How the names begin of what samplers note with a trial and read again when they propose later.
 SAMPLER_NOTES = ("genetic:", "cma:")
 
+#: Trials that a study may have.
+MOST_TRIALS = 1_000_000
+
 #: What a study can be called.
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
 
 
 class _Table(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    # What a study holds is stored as JSON, which knows no infinity.
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class DataConfig(_Table):
@@ -86,7 +90,7 @@ class DataConfig(_Table):
 class BudgetConfig(_Table):
     """The ``[budget]`` table: how much a study may spend."""
 
-    trials: Annotated[int, Field(ge=1, le=1_000_000)]
+    trials: Annotated[int, Field(ge=1, le=MOST_TRIALS)]
     """Trials in all, over all workers."""
     epochs: Annotated[int, Field(ge=1, le=10_000)]
     """Passes over the training examples, at most, in one trial."""
@@ -94,7 +98,7 @@ class BudgetConfig(_Table):
     """Wall-clock time for the study while at least one worker is at it; then all trials end."""
     trial_minutes: Annotated[float, Field(gt=0, strict=False)] | None = None
     """Training time of one trial; a slower one ends, and the sampler learns to avoid its like."""
-    min_gain: Annotated[float, Field(gt=0, allow_inf_nan=False, strict=False)] | None = None
+    min_gain: Annotated[float, Field(gt=0, strict=False)] | None = None
     """Of the metric: the study ends when all its trials to come are expected to gain less."""
 
 

@@ -14,6 +14,7 @@ from optuna.trial import TrialState
 
 from tests.conftest import StudyMaker
 from tests.integration.test_storage import new_token, open_slot, slots_of
+from tuner.config import StudyConfig
 from tuner.domain import point_key
 from tuner.errors import InputError, StudyNotFoundError, TrainerError
 from tuner.results import best_trials, progress, show_trial, trials
@@ -152,6 +153,40 @@ def test_a_grid_is_extended_by_points_that_it_has_not_run(
 
     rows = trials(database, study)
     assert len({(row.params["learning_rate"], row.params["dropout"]) for row in rows}) == 6
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "grid"])
+def test_a_space_whose_ends_were_moved_is_tried_where_it_was_not_yet(
+    database: Database, toy: StudyMaker, sampler: str
+) -> None:
+    def config(low: float, high: float, n_trials: int) -> StudyConfig:
+        dropout = f"space.dropout={{low={low},high={high},step=0.1}}"
+        settings = "space.learning_rate=0.1", f"budget.trials={n_trials}", "pruner.name=none"
+        return toy(dropout, *settings, f"sampler.name={sampler}")
+
+    work(database, create_study(database, config(0.0, 0.3, 4)).study, "quadratic")
+    study = create_study(database, config(0.3, 0.7, 6)).study  # five points, of which one is known
+    work(database, study, "quadratic")
+    with pytest.raises(InputError, match=r"cannot get 3 more.*2 of them are left"):
+        extend_study(database, study, 3)
+
+    work(database, extend_study(database, study, 2), "quadratic")
+
+    tried = sorted(round(10 * float(row.params["dropout"])) for row in trials(database, study))
+    assert tried == list(range(8))
+    with pytest.raises(InputError, match="none of them are left"):
+        extend_study(database, study, 1)
+
+
+def test_a_study_is_not_extended_beyond_what_can_be_read_again(
+    database: Database, toy: StudyMaker
+) -> None:
+    study = create_study(database, toy()).study
+
+    with pytest.raises(InputError, match=r"has 6 trials, and 1,000,000 are the most.*999,994"):
+        extend_study(database, study, 1_000_000)
+
+    assert find_study(database, "toy") == study
 
 
 @pytest.mark.parametrize(

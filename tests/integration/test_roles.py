@@ -235,6 +235,18 @@ def test_a_worker_submits_runs_and_steers_a_whole_study_and_cannot_delete_it(
             assert progress(database, study).is_over
             do("retry", "mine")
             do("extend", "mine", "--trials", str(2 + number))
+        # A trial that fails is tried again; points that a narrowed space has not are given up.
+        finite = "--set", "space={learning_rate=0.1,dropout={low=0.0,high=0.6,step=0.2}}"
+        do("create", str(path), "--set", "name=small", *finite)
+        narrower = *finite, "--set", "space.dropout.high=0.2"
+        do("create", str(path), "--set", "name=small", *narrower)
+        study = find_study(database, "small")
+        make_worker(database, study, "not_a_number").run()
+        assert progress(database, study).trials == {"failed": 2}
+        do("retry", "small")
+        make_worker(database, study, "reporting").run()
+        assert progress(database, study).is_over
+        assert len([row for row in trials(database, study) if row.state != "failed"]) == 2
         do("stop", "mine")
         do("rename", "mine", "ours")
         ended = trials(database, find_study(database, "ours"))

@@ -344,6 +344,7 @@ def test_an_unknown_key_is_an_error_with_the_nearest_known_one(
         ("space=[1]", "space: expected a table of hyperparameters. Received [1]."),
         ("storage=5", "storage: expected a URL in quotes. Received 5."),
         ("space.units=big", "space.units: expected a whole number. Received 'big' (str)."),
+        ("budget.hours=inf", "budget.hours: expected a finite number. Received inf."),
         (
             "space.clip_norm=inf",
             "space.clip_norm: expected a finite number. Received inf (float).",

@@ -1,10 +1,12 @@
 """Notes about a study among Optuna's attributes of it: they go where the study goes."""
 
 from optuna.storages._rdb import models
-from sqlalchemy import delete, select
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 _Attribute = models.StudyUserAttributeModel
+#: What a note holds that was removed.
+_NOTHING = "null"
 
 
 def read_note(session: Session, study_id: int, key: str) -> str | None:
@@ -18,7 +20,7 @@ def read_note(session: Session, study_id: int, key: str) -> str | None:
     text: str | None = session.scalar(
         select(_Attribute.value_json).where(_Attribute.study_id == study_id, _Attribute.key == key)
     )
-    return text
+    return None if text == _NOTHING else text
 
 
 def write_note(session: Session, study_id: int, key: str, text: str) -> None:
@@ -47,6 +49,9 @@ def remove_note(session: Session, study_id: int, key: str) -> None:
         study_id: Optuna's id of the study.
         key: Name of the note.
     """
+    # Who steers a study may not delete rows.
     session.execute(
-        delete(_Attribute).where(_Attribute.study_id == study_id, _Attribute.key == key)
+        update(_Attribute)
+        .where(_Attribute.study_id == study_id, _Attribute.key == key)
+        .values(value_json=_NOTHING)
     )

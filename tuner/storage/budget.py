@@ -9,6 +9,7 @@ from optuna.trial import TrialState
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
+from tuner.config import MOST_TRIALS
 from tuner.domain import Scalar
 from tuner.errors import InputError
 from tuner.feasible import count_points
@@ -18,6 +19,7 @@ from tuner.storage.configuration import (
     lock_study,
     n_slots,
     newest_version,
+    room,
     store_version,
 )
 from tuner.storage.confirming import CONFIRMED
@@ -56,9 +58,14 @@ def extend_study(database: Database, study: StoredStudy, n_trials: int) -> Store
         lock_study(session, study)
         newest = newest_version(session, study.study_id)
         config, there = newest.config, n_slots(session, study.study_id)
-        size = count_points(config, study.shape)
-        if size is not None and there + n_trials > size:
-            left = max(0, size - there)
+        if there + n_trials > MOST_TRIALS:
+            raise InputError(
+                f"--trials {n_trials}: study {config.name!r} has {there:,} trials, and "
+                f"{MOST_TRIALS:,} are the most. Give {MOST_TRIALS - there:,} or fewer."
+            )
+        left = room(session, study.study_id, config, study.shape)
+        if left is not None and n_trials > left:
+            size = count_points(config, study.shape)
             raise InputError(
                 f"Study {config.name!r} cannot get {n_trials} more "
                 f"{'trial' if n_trials == 1 else 'trials'}: its space has {size} points"

@@ -6,17 +6,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from optuna.storages._rdb import models
-from sqlalchemy import ColumnElement, exists, func, insert, select, update
+from sqlalchemy import ColumnElement, case, exists, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from tuner.config import StudyConfig
 from tuner.domain import contains, point_key
 from tuner.errors import StudyNotFoundError
-from tuner.feasible import beyond_limits, count_trials
+from tuner.feasible import beyond_limits
 from tuner.first_points import first_points, n_first_points
 from tuner.sizes import Shape
 from tuner.space import Space
-from tuner.storage.schema import CONFIGS, SHAPES, SLOTS, STATES, epoch_seconds
+from tuner.storage.schema import CONFIGS, SHAPES, SLOTS, STATES, USED_UP, epoch_seconds
 from tuner.storage.values import Plan, StoredStudy
 
 
@@ -145,8 +145,33 @@ def forget_plans_outside(session: Session, study_id: int, space: Space) -> int:
 
 
 def n_slots(session: Session, study_id: int) -> int:
-    """Count a study's slots, whatever their state."""
-    return session.scalar(select(func.count()).where(SLOTS.c.study_id == study_id)) or 0
+    """Count a study's slots that a trial is for, whatever their state."""
+    used_up = case((SLOTS.c.origin == USED_UP, None), else_=1)
+    return session.scalar(select(func.count(used_up)).where(SLOTS.c.study_id == study_id)) or 0
+
+
+def room(session: Session, study_id: int, config: StudyConfig, shape: Shape | None) -> int | None:
+    """Count the slots that a finite space has points for, beside those that are there.
+
+    Args:
+        session: An open transaction.
+        study_id: Whose they are.
+        config: The study as it is to be; trials may lie outside its space.
+        shape: Of the data; None for a study without limits.
+
+    Returns:
+        None where no number ends the study.
+    """
+    if config.n_points is None:
+        return None
+    mine = SLOTS.c.study_id == study_id
+    taken = set(session.scalars(select(SLOTS.c.point).where(mine, SLOTS.c.point.is_not(None))))
+    untried = sum(
+        point_key(point) not in taken and not beyond_limits(config, shape, point)
+        for point in config.space.points()
+    )
+    open_ones = mine, SLOTS.c.point.is_(None), SLOTS.c.state != "done"
+    return max(0, untried - (session.scalar(select(func.count()).where(*open_ones)) or 0))
 
 
 def _add_slots(
@@ -157,13 +182,15 @@ def _add_slots(
     begin_with: Sequence[Plan],
 ) -> None:
     shape, there = read_shape(session, study_id), n_slots(session, study_id)
-    # Numbers of slots that were dropped are not given again, unless they were the last.
-    highest = session.scalar(select(func.max(SLOTS.c.slot)).where(SLOTS.c.study_id == study_id))
-    first = 0 if highest is None else highest + 1
-    numbers = range(first, first + count_trials(config, shape) - there)
+    mine = SLOTS.c.study_id == study_id
+    used_up = select(SLOTS.c.slot).where(mine, SLOTS.c.origin == USED_UP).order_by(SLOTS.c.slot)
+    known = session.scalars(used_up).all()
+    wanted, most = config.budget.trials - there, room(session, study_id, config, shape)
+    n_new = max(0, wanted if most is None else min(wanted, most))
+    numbers = itertools.islice(itertools.chain(known, itertools.count(there + len(known))), n_new)
     plans: Iterable[Plan | None] = itertools.chain(begin_with, itertools.repeat(None))
     if config.sampler.name == "grid":
-        taken = set(session.scalars(select(SLOTS.c.point).where(SLOTS.c.study_id == study_id)))
+        taken = set(session.scalars(select(SLOTS.c.point).where(mine)))
         points = (p for p in config.space.points() if point_key(p) not in taken)
         plans = (Plan(point=point, origin="grid") for point in points)
     elif config.sampler.learns and there == 0:
@@ -177,14 +204,17 @@ def _add_slots(
             "state": "free",
             "attempts": 0,
             "expires_at": 0.0,
+            "closed_at": None,
             "planned": json.dumps(dict(plan.point)) if plan is not None else None,
             "point": point_key(plan.point) if plan is not None and finite else None,
             "origin": plan.origin if plan is not None else None,
         }
         for slot, plan in zip(numbers, plans, strict=False)
     ]
-    if rows:
-        session.execute(insert(SLOTS), rows)
+    for row in rows[: len(known)]:
+        session.execute(update(SLOTS).where(mine, SLOTS.c.slot == row["slot"]).values(row))
+    if new := rows[len(known) :]:
+        session.execute(insert(SLOTS), new)
 
 
 def _opening(config: StudyConfig, begin_with: Sequence[Plan]) -> list[Plan]:

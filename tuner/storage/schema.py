@@ -72,6 +72,9 @@ STATES = Table(
     Column("counted_at", Double, nullable=False, default=0.0),  # when that was last added to
 )
 
+#: Origin of a slot that is done without a trial, as no point of a finite space was left for it.
+USED_UP = "used up"
+
 #: One row a budgeted trial.
 SLOTS = Table(
     "tuner_slots",
@@ -81,7 +84,7 @@ SLOTS = Table(
     Column("state", Text, nullable=False),  # free, held, done
     Column("trial_id", ForeignKey("trials.trial_id", ondelete="SET NULL"), unique=True),
     Column("planned", Text),  # JSON of values known in advance
-    # Who planned them: default, like STUDY/TRIAL, start, grid, enqueued, retried.
+    # Who planned them: default, like STUDY/TRIAL, start, grid, enqueued, retried; or "used up".
     Column("origin", Text),
     Column("point", Text),  # JSON of all drawn values, in a finite space: no point twice
     Column("params", Text),  # JSON of all hyperparameters, fixed ones included

@@ -4,7 +4,7 @@ import json
 from dataclasses import replace
 
 from optuna.storages._rdb import models
-from sqlalchemy import delete, select
+from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -19,7 +19,7 @@ from tuner.storage.objectives import objective_values
 from tuner.storage.prospects import judge
 from tuner.storage.remaining import count_slots, is_nothing_left, unfinished_slots
 from tuner.storage.reports import read_reports, read_rivals, table_of_reports
-from tuner.storage.schema import SLOTS
+from tuner.storage.schema import SLOTS, USED_UP
 from tuner.storage.states import read_standing
 from tuner.storage.trial_rows import end_trial, insert_report, insert_trial, state_of
 from tuner.storage.trouble import translated
@@ -165,21 +165,22 @@ class Slots:
                     raise
                 # The commit was done although its answer got lost.
 
-    def drop(self, claim: Claim) -> None:
-        """Take a slot out of the study's budget: there is no point left that it could try.
+    def give_up(self, claim: Claim) -> None:
+        """Be done with a slot without a trial: there is no point left that it could try.
 
         Args:
-            claim: A held slot without a trial; one that is not ours any more stays.
+            claim: A held slot without a trial.
+
+        Raises:
+            LostSlotError: Another worker has the slot.
         """
-        ours = (
-            SLOTS.c.study_id == self.study_id,
-            SLOTS.c.slot == claim.slot,
-            SLOTS.c.token == claim.token,
-            SLOTS.c.state == "held",
-            SLOTS.c.trial_id.is_(None),
-        )
         with self.database.transaction() as session:
-            session.execute(delete(SLOTS).where(*ours))
+            try:
+                self._fence.prove(session, claim, **DONE, planned=None, origin=USED_UP)
+            except LostSlotError:
+                if self._fence.state_left(session, claim) != "done":
+                    raise
+                # The commit was done although its answer got lost.
 
     def counts(self) -> SlotCounts:
         """Count the slots by state."""

@@ -255,7 +255,7 @@ class Worker:
                 proposal = self._outage.bridge(lambda: self._propose(claim))
             except NoPointLeftError as error:
                 log.info("%s", error)
-                self._outage.bridge(partial(self.slots.drop, claim))
+                self._outage.bridge(partial(self.slots.give_up, claim))
                 return None
             try:
                 return self._outage.bridge(partial(self.slots.open, claim, proposal))
