@@ -275,6 +275,34 @@ def test_texts_are_refused_for_models_that_take_ids_before_these_are_trained(
     assert not order.target.exists()
 
 
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        ("text,sentiment\nfine,positive\n", "no column 'label'"),
+        ("text,label\nfine,Positive\n", "class 'Positive' does not occur in the training"),
+        ("text,label\nfine,\n", "the label is missing"),
+    ],
+)
+def test_a_test_set_that_cannot_be_used_costs_no_training_and_no_reading(
+    toy: StudyMaker, tmp_path: Path, content: str, why: str
+) -> None:
+    (tmp_path / "test.csv").write_text(content)
+    order = Order(
+        plan=plan(toy(f"data.test={tmp_path / 'test.csv'}", "data.examples=40"), epochs=1),
+        target=tmp_path / "artifact",
+        replace=False,
+        reads_test=True,
+        again=False,
+        data_root=None,
+    )
+
+    def never(*_: object) -> Never:
+        pytest.fail("it was begun")
+
+    with pytest.raises(DataError, match=why):
+        refit(order, open_database=never, say=never, tell=never)
+
+
 # --- readings of the test set --------------------------------------------------------------------
 
 

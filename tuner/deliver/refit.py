@@ -11,7 +11,7 @@ from tuner.deliver.artifact import open_artifact
 from tuner.deliver.final import Plan, Stage, together, train_models
 from tuner.deliver.manifest import Manifest
 from tuner.deliver.saving import describe_models, save_models
-from tuner.deliver.test_set import check_readable, judge_by_test_set
+from tuner.deliver.test_set import judge_by_test_set, open_test_set
 from tuner.storage import Database, begin_reading, end_reading
 from tuner.yardstick import NAME, Yardstick, fit_yardstick, is_available
 
@@ -43,7 +43,9 @@ def refit(
 ) -> Manifest:
     """Train the models, write them, and judge by the test set what was written.
 
-    The artifact is written before the test set is read: what comes then cannot cost the training.
+    The test set is opened before, as what is wrong with it must not come to light when all is
+    trained; the artifact is written before anything is judged: what comes then cannot cost the
+    training.
     The database is open only while something is noted there.
 
     Args:
@@ -63,27 +65,20 @@ def refit(
     plan, target = order.plan, order.target
     config = plan.study.config
     data = prepare(config.data, seed=config.seed, folder=config.folder, data_root=order.data_root)
-    if order.reads_test:
-        check_readable(config.data, data)
+    test = open_test_set(config, data, data_root=order.data_root) if order.reads_test else None
     results = list(train_models(plan, data, tell=tell))
     manifest = describe_models(plan, data, results)
     written = save_models(target, manifest, data, results, replace=order.replace)
     say(f"Wrote {target}.")
-    if not order.reads_test:
+    if test is None:
         return written
     yardstick, artifact = _yardstick(plan, data, say), open_artifact(target)
     with open_database() as database:
         reading = begin_reading(
             database, plan.study, trial=plan.trials[0], n_models=len(results), again=order.again
         )
-    say("Reading the test set.")
-    found = judge_by_test_set(
-        artifact,
-        config,
-        reading=reading.number,
-        yardstick=yardstick,
-        data_root=order.data_root,
-    )
+    say("Judging by the test set.")
+    found = judge_by_test_set(artifact, config, test, reading=reading.number, yardstick=yardstick)
     written = save_models(target, manifest, data, results, test=found, replace=True)
     metrics = {name: estimate.value for name, estimate in found.judgement.metrics.items()}
     with open_database() as database:
