@@ -4,6 +4,7 @@ import csv
 import gzip
 import io
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -169,6 +170,12 @@ def test_a_missing_file_names_the_places_looked_at(tmp_path: Path) -> None:
     assert str(tmp_path / "b" / "gone.csv") in str(caught.value)
 
 
+def test_a_place_that_cannot_be_looked_at_is_told_and_others_are_looked_at(tmp_path: Path) -> None:
+    name = "x" * 300 + ".csv"
+    with pytest.raises(DataError, match=r"no such file.*x\.csv \(File name too long\) and "):
+        read(DataConfig(source=name), seed=0, folder=tmp_path, data_root=tmp_path)
+
+
 def test_a_mistyped_source_name_is_understood(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="Did you mean `imdb`"):
         read(DataConfig(source="imbd"), seed=0, folder=tmp_path)
@@ -251,6 +258,15 @@ def test_a_text_that_is_a_number_is_refused(tmp_path: Path) -> None:
 def test_half_a_character_is_refused(tmp_path: Path) -> None:
     path = write_lines(tmp_path, r'{"review": "a\ud83d", "stars": 1}', name="r.jsonl")
     assert "line 1: the text in column 'review' holds half a character" in explained(path)
+    path = write_lines(tmp_path, r'{"review": "a", "stars": "\ud83d"}', name="r.jsonl")
+    assert "line 1: the label in column 'stars' holds half a character" in explained(path)
+
+
+def test_a_class_folder_whose_name_is_in_another_encoding_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"n\xe9gatif")
+    folder.mkdir()
+    (folder / "1.txt").write_text("bad")
+    assert "the class in column 'folder' holds half a character" in explained(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -332,6 +348,20 @@ def test_a_folder_of_train_and_test_points_to_train(tmp_path: Path) -> None:
     for part in ("train", "test"):
         (tmp_path / part / "pos").mkdir(parents=True)
     assert f"Use source = {str(tmp_path / 'train')!r}" in explained(tmp_path)
+
+
+def test_a_class_may_be_called_train(tmp_path: Path) -> None:
+    for name in ("bus", "train"):
+        (tmp_path / name).mkdir()
+        for number in range(2):
+            (tmp_path / name / f"{number}.txt").write_text(f"by {name} {number}")
+    assert read_path(tmp_path).classes == ("bus", "train")
+
+
+def test_a_text_that_was_never_fetched_is_explained(tmp_path: Path) -> None:
+    (tmp_path / "pos").mkdir()
+    (tmp_path / "pos" / "1.txt").symlink_to(tmp_path / "gone")
+    assert f"{tmp_path / 'pos' / '1.txt'}: cannot be read (No such file" in explained(tmp_path)
 
 
 def test_unlabelled_reviews_beside_neg_and_pos_are_left_out(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tuner.cli.predict import CHUNK, _chunks, _printed
-from tuner.cli.texts import texts_of
+from tuner.cli.texts import grouped_texts_of, texts_of
 from tuner.errors import DataError, InputError
 
 CLASSES = ("neg", "a, b")
@@ -55,6 +55,16 @@ def test_files_of_each_kind_are_read(tmp_path: Path) -> None:
     assert texts(str(tmp_path / "b.jsonl.gz"), column="review") == ["four", ""]
 
 
+def test_each_text_of_a_file_belongs_to_something(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("text,film\none,7\ntwo, 7.0\n")
+    assert list(grouped_texts_of([str(path)], "text", "film")) == [("one", "7"), ("two", "7")]
+
+    path.write_text("text,film\none,7\ntwo,\n")
+    with pytest.raises(DataError, match=r"line 3: the group is missing \(column 'film'\)"):
+        list(grouped_texts_of([str(path)], "text", "film"))
+
+
 def test_a_file_or_column_that_is_not_there_is_told(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("texts,label\nx,1\n")
 
@@ -65,7 +75,7 @@ def test_a_file_or_column_that_is_not_there_is_told(tmp_path: Path) -> None:
 
 
 def test_stdin_is_one_text_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    words = "one\n\nzwei \u2028 drei\r\nlast".encode()
+    words = "\ufeffone\n\nzwei \u2028 drei\r\nlast".encode()  # a byte order mark is no word
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(words)))
     assert texts("-") == ["one", "", "zwei \u2028 drei", "last"]
 

@@ -50,6 +50,8 @@ def explain_texts(
         check_file(Path(output))
     texts = texts_of(given, column)
     use_device()
+    if output is not None:  # what cannot be read must not cost a page of those before it
+        texts = list(texts)
     from tuner.deliver import Explainer, IncompleteError, open_artifact
 
     explainer = Explainer(open_artifact(folder))

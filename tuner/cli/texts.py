@@ -25,7 +25,7 @@ def texts_of(given: Sequence[str], column: str) -> Iterable[str]:
     path = _file_of(given)
     if path is None:
         return given
-    return (text for text, _ in _rows(path, {"--column": column}))
+    return (text for text, _, _ in _rows(path, {"--column": column}))
 
 
 def grouped_texts_of(given: Sequence[str], column: str, group: str) -> Iterable[tuple[str, str]]:
@@ -45,19 +45,25 @@ def grouped_texts_of(given: Sequence[str], column: str, group: str) -> Iterable[
             f"--group {group} names a column of a file. Received no file: name one, or leave out "
             f"--group."
         )
+    from tuner.data.files import name_of
+
     return (
-        (text, str(cells[group]))
-        for text, cells in _rows(path, {"--column": column, "--group": group})
+        (text, name_of(cells[group], place, "group", group))
+        for text, place, cells in _rows(path, {"--column": column, "--group": group})
     )
 
 
-def _rows(path: Path, columns: Mapping[str, str]) -> Iterator[tuple[str, Mapping[str, object]]]:
+def _rows(
+    path: Path, columns: Mapping[str, str]
+) -> Iterator[tuple[str, str, Mapping[str, object]]]:
+    """Give each row's text, where it is, and its cells."""
     from tuner.data.files import text_of
     from tuner.data.rows import read_rows
 
     column = columns["--column"]
     return (
-        (text_of(cells[column], place, column), cells) for place, cells in read_rows(path, columns)
+        (text_of(cells[column], place, column), place, cells)
+        for place, cells in read_rows(path, columns)
     )
 
 
@@ -88,7 +94,8 @@ def _is_file(path: Path) -> bool:
 def _lines_of_stdin() -> Iterator[str]:
     for number, line in enumerate(sys.stdin.buffer, start=1):
         try:
-            yield line.decode().rstrip("\r\n")
+            text = line.decode().rstrip("\r\n")
+            yield text.removeprefix("\ufeff") if number == 1 else text
         except UnicodeDecodeError as error:
             raise InputError(
                 f"stdin, line {number}, byte {error.start + 1}: not UTF-8. Expected one text a "

@@ -74,13 +74,22 @@ def fetch(url: str, key: str, check: Callable[[], None] = lambda: None) -> Path:
     url, _, _ = url.partition("#")
     path = _fetch(url, key, (".npz",) if key == "data.path" else SUFFIXES, check)
     if key == "data.path":
-        with contextlib.suppress(NotThereError):  # what reads it says what that means
-            words = _fetch(_beside(url, WORDS_FILE), key, (".json",), check)
-            beside = path.with_name(WORDS_FILE)
-            unfinished = beside.with_suffix(f".{os.getpid()}")
-            shutil.copyfile(words, unfinished)
-            unfinished.replace(beside)
+        _fetch_words(url, path, check)
     return path
+
+
+def _fetch_words(url: str, reviews: Path, check: Callable[[], None]) -> None:
+    """Put the words beside the reviews, where there are some; what reads these tells otherwise."""
+    try:
+        words = _fetch(_beside(url, WORDS_FILE), "data.path", (".json",), check)
+        beside = reviews.with_name(WORDS_FILE)
+        unfinished = beside.with_suffix(f".{os.getpid()}")
+        shutil.copyfile(words, unfinished)
+        unfinished.replace(beside)
+    except NotThereError:
+        pass
+    except (DataError, OSError) as error:
+        _log.warning("The word index is not known: %s", error)
 
 
 def _beside(url: str, name: str) -> str:

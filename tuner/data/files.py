@@ -40,7 +40,13 @@ def read_examples(path: Path, config: DataConfig) -> Examples:
         DataError: It cannot be read; the message names the file, the line and the remedy.
     """
     if path.is_dir():
-        return _read_folder(path, config)
+        try:
+            return _read_folder(path, config)
+        except OSError as error:
+            raise DataError(
+                f"{error.filename or path}: cannot be read ({error.strerror}). Check that it is "
+                f"there, and who may read it."
+            ) from error
     if path.name.lower().endswith(".npz"):
         raise DataError(
             f'{path}: an .npz file is read with source = "imdb" and path = {str(path)!r} in '
@@ -63,9 +69,9 @@ def _collect(path: Path, rows: Iterable[Row], config: DataConfig) -> Examples:
     examples = Examples(where=str(path), groups=[] if config.group is not None else None)
     for place, cells in rows:
         examples.texts.append(text_of(cells[config.text], place, config.text))
-        examples.labels.append(_name(cells[config.label], place, "label", config.label))
+        examples.labels.append(name_of(cells[config.label], place, "label", config.label))
         if examples.groups is not None and config.group is not None:
-            examples.groups.append(_name(cells[config.group], place, "group", config.group))
+            examples.groups.append(name_of(cells[config.group], place, "group", config.group))
     if not examples.texts:
         raise DataError(f"{path}: holds no examples. Expected one a row.")
     return examples
@@ -89,18 +95,33 @@ def text_of(value: object, place: str, column: str) -> str:
             f"{place}: expected a text in column {column!r}. Received {value!r} "
             f"({type(value).__name__}). Name the column that holds the texts."
         )
+    _check_characters(value, place, "text", column)
+    return value
+
+
+def _check_characters(value: str, place: str, kind: str, column: str) -> None:
+    """Refuse what no file could hold: half a character, or a folder's name in another encoding."""
     try:
         value.encode()
     except UnicodeEncodeError as error:
         raise DataError(
-            f"{place}: the text in column {column!r} holds half a character "
+            f"{place}: the {kind} in column {column!r} holds half a character "
             f"({value[error.start]!r}), which UTF-8 cannot write. Correct or remove it."
         ) from error
-    return value
 
 
-def _name(value: object, place: str, kind: str, column: str) -> str:
-    """Give the name of a class or group; 1, 1.0, "1" and " 1.0" are the same."""
+def name_of(value: object, place: str, kind: str, column: str) -> str:
+    """Give the name of a class or group; 1, 1.0, "1" and " 1.0" are the same.
+
+    Args:
+        value: The cell.
+        place: Where it stands, for messages.
+        kind: What is named.
+        column: Its column.
+
+    Raises:
+        DataError: It is missing, or no name.
+    """
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float) and math.isnan(value):
@@ -116,6 +137,7 @@ def _name(value: object, place: str, kind: str, column: str) -> str:
             f"{place}: the {kind} is missing (column {column!r}). Expected a text or number. "
             f"Fill it in or remove the row."
         )
+    _check_characters(name, place, kind, column)
     whole = _WHOLE_NUMBER.fullmatch(name)
     return whole[1] if whole else name
 
@@ -131,8 +153,8 @@ def _read_folder(path: Path, config: DataConfig) -> Examples:
         )
     folders = sorted(p for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))
     names = {folder.name.lower() for folder in folders}
-    if "train" in names:
-        train = next(folder for folder in folders if folder.name.lower() == "train")
+    train = next((folder for folder in folders if folder.name.lower() == "train"), None)
+    if train is not None and any(inner.is_dir() for inner in train.iterdir()):
         raise DataError(
             f"{path}: holds a folder {train.name!r} where one folder per class was expected. "
             f"Use source = {str(train)!r}."
@@ -151,5 +173,5 @@ def _read_folder(path: Path, config: DataConfig) -> Examples:
             )
         for file in files:
             examples.texts.append("".join(lines(file)) if file.stat().st_size else "")
-            examples.labels.append(_name(folder.name, str(folder), "class", "folder"))
+            examples.labels.append(name_of(folder.name, str(folder), "class", "folder"))
     return examples

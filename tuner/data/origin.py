@@ -1,5 +1,6 @@
 """What decides a study's ids, told without reading its data: where it lies, and how it is read."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -88,7 +89,8 @@ class Origin:
         for path in self.paths:
             yield path
             if path.is_dir():
-                with os.scandir(path) as found:
+                folders = []
+                with contextlib.suppress(OSError), os.scandir(path) as found:  # its reader tells
                     folders = sorted(entry.path for entry in found if entry.is_dir())
                 for folder in map(Path, folders):
                     yield folder

@@ -160,10 +160,16 @@ def _locate(name: str, key: str, folder: Path, data_root: Path | None) -> Path:
         places = [given]
     else:
         places = [root / given for root in (data_root, folder) if root is not None]
+    looked_at = []
     for place in places:
-        if place.exists():
-            return place
-    looked = " and ".join(str(place.absolute()) for place in places)
+        why = ""
+        try:
+            if place.exists():
+                return place
+        except OSError as error:  # a folder on the way that we may not enter
+            why = f" ({error.strerror})"
+        looked_at.append(f"{place.absolute()}{why}")
+    looked = " and ".join(looked_at)
     known = suggestion(name, ("demo", "imdb")) if key == "data.source" else ""
     raise DataError(
         f"{key} = {name!r}: no such file or folder.{known} Looked at {looked}. Relative paths "
