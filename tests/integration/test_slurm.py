@@ -1,9 +1,11 @@
 """The Slurm script: what it asks of Slurm when a worker is done, dies or has to end.
 
-The script and the worker are real; in the place of Slurm's programs are two that write down what
-they are asked for.
+The script and the worker are real; in the place of Slurm's programs are three that write down what
+they are asked for. As the real ones, `srun` kills its worker where somebody ends it, and `scancel`
+passes signals on.
 """
 
+import os
 import shlex
 import signal
 import subprocess
@@ -29,8 +31,16 @@ def cluster(tmp_path: Path) -> Path:
     )
     (tmp_path / "slurm").mkdir()
     programs = {
-        "srun": 'echo running >> calls; [ -z "${DIES:-}" ] || kill -s "$DIES" $$; exec "$@"',
+        "srun": """
+            echo running >> calls
+            [ -z "${DIES:-}" ] || kill -s "$DIES" $$
+            "$@" & worker=$!
+            echo $worker > step
+            trap 'kill -KILL $worker' TERM
+            wait $worker
+        """,
         "scontrol": 'echo "$@" >> calls',
+        "scancel": 'echo "$@" >> calls; kill -TERM "$(cat step)"',
     }
     for name, body in programs.items():
         path = tmp_path / "slurm" / name
@@ -67,6 +77,16 @@ def submit(cluster: Path, study: str, **environment: str) -> tuple[int, list[str
     return outcome(cluster, task(cluster, study, **environment))
 
 
+def waiting(cluster: Path, **environment: str) -> subprocess.Popen[str]:
+    """Run the script until its worker waits for a database."""
+    nowhere = "postgresql://tuner@127.0.0.1:1/tuner"
+    started = task(cluster, "imdb", TUNER_STORAGE=nowhere, **environment)
+    assert started.stderr is not None
+    while "Waiting for it" not in (line := started.stderr.readline()):
+        assert line, "the worker ended"
+    return started
+
+
 def test_a_task_whose_study_is_done_ends(cluster: Path) -> None:
     storage = f"sqlite:///{cluster / 'tuner.db'}"
     for words in (["create", str(ROOT / "studies/quickstart.toml")], ["stop", "quickstart"]):
@@ -96,16 +116,30 @@ def test_a_task_that_always_dies_is_queued_again_a_hundred_times(cluster: Path) 
     assert (code, calls) == (137, ["running"])
 
 
-def test_a_task_whose_time_is_over_ends_its_worker_and_is_queued_again(cluster: Path) -> None:
-    started = task(cluster, "imdb", TUNER_STORAGE="postgresql://tuner@127.0.0.1:1/tuner")
-    assert started.stderr is not None
-    while "Waiting for it" not in (line := started.stderr.readline()):
-        assert line, "the worker ended"
+@pytest.mark.parametrize(
+    ("array", "name"),
+    [({}, "4711"), ({"SLURM_ARRAY_JOB_ID": "4711", "SLURM_ARRAY_TASK_ID": "7"}, "4711_7")],
+    ids=["job", "the task whose number is that of its array"],
+)
+def test_a_task_whose_time_is_over_ends_its_worker_and_is_queued_again(
+    cluster: Path, array: dict[str, str], name: str
+) -> None:
+    started = waiting(cluster, **array)
 
-    started.send_signal(signal.SIGTERM)
+    started.send_signal(signal.SIGUSR1)
 
-    assert outcome(cluster, started) == (0, ["running", "requeue 4711"])
+    calls = ["running", f"--signal=TERM {name}", f"requeue {name}"]
+    assert outcome(cluster, started) == (0, calls)
+
+
+def test_a_task_whose_worker_is_ended_from_outside_is_not_queued_again(cluster: Path) -> None:
+    assert submit(cluster, "imdb", DIES="TERM") == (143, ["running"])
 
 
 def test_a_task_that_is_cancelled_is_not_queued_again(cluster: Path) -> None:
-    assert submit(cluster, "imdb", DIES="TERM") == (143, ["running"])
+    started = waiting(cluster)
+
+    started.send_signal(signal.SIGTERM)  # Slurm ends the script ...
+    os.kill(int((cluster / "step").read_text()), signal.SIGTERM)  # ... and its step
+
+    assert outcome(cluster, started) == (-signal.SIGTERM, ["running"])
