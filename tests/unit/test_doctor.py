@@ -161,7 +161,7 @@ def test_a_processor_that_lacks_instructions_is_named_as_the_reason() -> None:
 
 H100 = Gpus(found=(Gpu(uuid="GPU-1", name="NVIDIA H100", memory_mb=81559),), why_none="")
 NONE = Gpus(found=(), why_none="this machine has no NVIDIA driver")
-DRIVER = Driver(version="550.54.15", cuda=(12, 4), generations=((9, 0),))
+DRIVER = Driver(version="550.54.15", cuda=(12, 4), generations={"GPU-1": (9, 0)})
 BUILD = Probed(
     tensorflow="2.21.0",
     cuda="12.5.1",
@@ -199,7 +199,7 @@ def test_the_libraries_that_tensorflow_misses_are_read_from_its_log() -> None:
         (changed(BUILD, cuda=None), DRIVER, "built without CUDA", r"\[gpu\]"),
         (
             BUILD,
-            Driver(version="470.57.02", cuda=(11, 4), generations=((7, 0),)),
+            Driver(version="470.57.02", cuda=(11, 4), generations={"GPU-1": (7, 0)}),
             r"driver 470\.57\.02 is too old .* CUDA 11\.4 at most",
             "Update the NVIDIA driver",
         ),
@@ -296,14 +296,20 @@ def test_instances_of_a_gpu_are_not_missed_where_a_process_can_see_one_only() ->
 def test_a_gpu_generation_that_tensorflow_was_not_built_for_is_told(
     generation: tuple[int, int], status: str, words: str
 ) -> None:
-    driver = Driver(version="570", cuda=(12, 8), generations=((9, 0), generation))
-    probed = changed(BUILD, gpus=("NVIDIA H100",))
+    generations = {"GPU-1": (9, 0), "GPU-2": generation}
+    driver = Driver(version="570", cuda=(12, 8), generations=generations)
+    other = Gpu(uuid="GPU-2", name="another one", memory_mb=2048)
+    both = Gpus(found=(*H100.found, other), why_none="")
+    probed = changed(BUILD, gpus=("NVIDIA H100", "another one"))
 
-    _, found = check_tensorflow_gpus(H100, probed, driver)
+    _, found = check_tensorflow_gpus(both, probed, driver)
 
     assert found.status == status
     assert "built for compute capability 6.0 to 9.0" in found.text
     assert words in found.text
+    # What CUDA_VISIBLE_DEVICES hides, such as the screen's, is no matter.
+    (alone,) = check_tensorflow_gpus(H100, changed(BUILD, gpus=("NVIDIA H100",)), driver)
+    assert alone.status == "ok"
 
 
 @pytest.mark.parametrize(
@@ -344,13 +350,14 @@ class Nvml:
             "nvmlSystemGetDriverVersion": lambda: "570.86.10",
             "nvmlDeviceGetCount": lambda: 2,
             "nvmlDeviceGetHandleByIndex": lambda index: index,
+            "nvmlDeviceGetUUID": lambda handle: f"GPU-{handle}",
             "nvmlDeviceGetCudaComputeCapability": lambda handle: [(9, 0), (12, 0)][handle],
         }[name]
 
 
 def test_the_driver_tells_its_version_its_cuda_and_the_generations_of_its_gpus() -> None:
     assert read_driver(Nvml()) == Driver(
-        version="570.86.10", cuda=(12, 8), generations=((9, 0), (12, 0))
+        version="570.86.10", cuda=(12, 8), generations={"GPU-0": (9, 0), "GPU-1": (12, 0)}
     )
     assert read_driver(Nvml(answers=False)) is None
 

@@ -3,7 +3,7 @@
 import importlib
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,8 +28,8 @@ class Driver:
     version: str
     #: Newest CUDA that it can run, as major and minor version.
     cuda: tuple[int, int]
-    #: Generation of each GPU, as major and minor version of its compute capability.
-    generations: tuple[tuple[int, int], ...]
+    #: By the GPU's UUID, its generation: major and minor version of its compute capability.
+    generations: Mapping[str, tuple[int, int]]
 
 
 def read_driver(nvml: Any = None) -> Driver | None:
@@ -50,13 +50,14 @@ def read_driver(nvml: Any = None) -> Driver | None:
     try:
         cuda = int(nvml.nvmlSystemGetCudaDriverVersion_v2())
         handles = map(nvml.nvmlDeviceGetHandleByIndex, range(nvml.nvmlDeviceGetCount()))
+        generations = {}
+        for handle in handles:
+            major, minor = nvml.nvmlDeviceGetCudaComputeCapability(handle)
+            generations[str(nvml.nvmlDeviceGetUUID(handle))] = (int(major), int(minor))
         return Driver(
             version=str(nvml.nvmlSystemGetDriverVersion()),
             cuda=(cuda // 1000, cuda % 1000 // 10),
-            generations=tuple(
-                (int(major), int(minor))
-                for major, minor in map(nvml.nvmlDeviceGetCudaComputeCapability, handles)
-            ),
+            generations=generations,
         )
     except nvml.NVMLError:
         return None
@@ -94,7 +95,7 @@ def check_tensorflow_gpus(gpus: Gpus, probed: Probed, driver: Driver | None) -> 
     Args:
         gpus: Those that workers can have.
         probed: What became of TensorFlow.
-        driver: Of those GPUs.
+        driver: Of these and others.
     """
     name, n_here = "TensorFlow's GPUs", len(seen_together(gpus.found))
     n_others = len(gpus.found) - n_here
@@ -110,7 +111,7 @@ def check_tensorflow_gpus(gpus: Gpus, probed: Probed, driver: Driver | None) -> 
         yield fail(name, f"it sees {len(probed.gpus)} of {n_here}: {why}.", mend)
     else:
         yield ok(name, f"it sees {len(probed.gpus)}: {', '.join(probed.gpus)}{others}")
-    yield from _check_generations(probed, driver)
+    yield from _check_generations(gpus, probed, driver)
 
 
 def why_unseen(probed: Probed, driver: Driver | None, folders: tuple[str, ...]) -> tuple[str, str]:
@@ -159,12 +160,14 @@ def why_unseen(probed: Probed, driver: Driver | None, folders: tuple[str, ...]) 
     )
 
 
-def _check_generations(probed: Probed, driver: Driver | None) -> Iterator[Finding]:
+def _check_generations(gpus: Gpus, probed: Probed, driver: Driver | None) -> Iterator[Finding]:
     built = sorted(int(n) for name in probed.built_for for n in re.findall(r"_(\d+)", name))
     if driver is None or not built:
         return
-    newer = [pair for pair in driver.generations if 10 * pair[0] + pair[1] > built[-1]]
-    older = [pair for pair in driver.generations if 10 * pair[0] + pair[1] < built[0]]
+    # A MIG instance is not among them: models that can be cut up are of the newer generations.
+    known = [driver.generations[gpu.uuid] for gpu in gpus.found if gpu.uuid in driver.generations]
+    newer = [pair for pair in known if 10 * pair[0] + pair[1] > built[-1]]
+    older = [pair for pair in known if 10 * pair[0] + pair[1] < built[0]]
     about = (
         f"this TensorFlow was built for compute capability {built[0] / 10} to {built[-1] / 10}, "
         f"a GPU here has {{0}}"
