@@ -85,7 +85,7 @@ def part_of_validation(labels: Labels, seed: int) -> npt.NDArray[np.int64]:
         seed: Of the trial.
 
     Returns:
-        Rows of the validation set in ascending order; int64, (m,), where m is a fifth of n but at
+        Rows of the validation set in ascending order; int64, (m,), where m is a tenth of n but at
         least 200, or n where there are fewer. Each class has its share of them, give or take one,
         and at least one where there is room.
     """

@@ -37,6 +37,7 @@ from tuner.storage import (
     known_fingerprint,
     rename_study,
     retry_failed,
+    study_names,
 )
 from tuner.storage.confirming import read_confirmed, read_task, write_confirmed
 
@@ -378,6 +379,14 @@ def test_a_new_name_and_a_copy_take_along_what_confirms_the_study(
         assert found.config.confirms is not None
         assert found.config.confirms.study == "tuesday"
         assert progress(target, found).is_over
+
+    with Database.open(copied) as target:
+        create_study(target, toy("name=friday.confirm"))
+    refused = ask("copy", "monday", "--to", copied, "--name", "friday", storage=database.name)
+    assert refused.returncode == 2
+    assert "'monday.confirm' goes along and would be 'friday.confirm'" in refused.stderr
+    with Database.open(copied) as target:
+        assert "friday" not in study_names(target)
 
     create_study(database, toy("name=sunday.confirm"))
     refused = ask("rename", "monday", "sunday", storage=database.name)

@@ -1,5 +1,6 @@
 """Workers of this machine that die: real processes, killed before they can do anything."""
 
+import errno
 import logging
 import os
 import time
@@ -56,6 +57,27 @@ def test_a_worker_that_is_killed_again_and_again_is_given_up_with_its_last_words
     assert [line.partition("] ")[2] for line in heard] == ["the place sees -1"] * (MAX_RESTARTS + 1)
     assert caplog.text.count("it is started again") == MAX_RESTARTS
     assert caplog.text.count("it is not started again") == 1
+
+
+def test_a_log_that_cannot_be_written_does_not_stop_the_workers(tmp_path: Path) -> None:
+    # More than a pipe holds: the worker would wait for somebody to read it.
+    program = "for _ in range(200): print('x' * 999, flush=True)\nimport os; os._exit(0)\n"
+    (tmp_path / "sitecustomize.py").write_text(program)
+
+    def full(_line: str) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with LocalWorkers(
+        "toy",
+        storage="sqlite:///nowhere.db",
+        places=[Place(gpu=None, memory_limit_mb=None, threads=1)],
+        environment=os.environ | {"PYTHONPATH": str(tmp_path)},
+        echo=full,
+    ) as workers:
+        deadline = time.monotonic() + 30
+        while workers.check():
+            assert time.monotonic() < deadline, "it waits for its log to be read"
+            time.sleep(0.01)
 
 
 def test_when_one_worker_is_done_nobody_waits_for_those_who_look_now_and_then(

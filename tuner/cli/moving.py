@@ -50,12 +50,24 @@ def copy_to(
         if confirmation is not None:
             open_slots(source, confirmation)  # refuses what it would refuse, before anything moves
         with Database.open(url, create=True) as target:
+            if confirmation is not None:
+                _check_free(target, f"{name}{SUFFIX}", confirmation.config.name)
             folders = artifacts_of(source, artifacts), artifacts_of(target, to_artifacts)
             _copy_one(source, stored, target, name, folders)
             if confirmation is not None:
                 its_name = f"{name}{SUFFIX}"
                 copy = _copy_one(source, confirmation, target, its_name, folders)
                 rename_study(target, copy, its_name, confirms=name)
+
+
+def _check_free(target: Database, name: str, confirmation: str) -> None:
+    """Refuse the name of a confirmation that goes along before the study is copied."""
+    check_name(name)
+    if name in study_names(target):
+        raise InputError(
+            f"{confirmation!r} goes along and would be {name!r}, which {target.name} has already. "
+            f"Delete or rename that one, or take another name with --name."
+        )
 
 
 def _copy_one(

@@ -1,6 +1,7 @@
 """Workers on this machine, as child processes that each have a place of their own."""
 
 import collections
+import contextlib
 import logging
 import signal
 import subprocess
@@ -68,7 +69,9 @@ class _Child:
             text = line.decode(errors="replace").rstrip("\n")
             self._lines.append(text)
             if self._echo is not None:
-                self._echo(f"[{self.process.pid}] {text}")
+                # A log that is full, or closed, must not stop a worker: its words are read on.
+                with contextlib.suppress(OSError):
+                    self._echo(f"[{self.process.pid}] {text}")
 
     def checked(self) -> "_Child":
         """Give itself, or its like at the same place where it was killed from outside."""

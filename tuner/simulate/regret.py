@@ -1,5 +1,6 @@
 """Many replays of a recording, side by side, and what they say together."""
 
+import os
 import statistics
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -68,7 +69,9 @@ def simulate(
             found[i, k] = replay(recordings[i], replays[k])
             progress(len(found), len(jobs))
     else:
-        # Not forked: the parent's threads and locks stay its own.
+        # Not forked: the parent's threads and locks stay its own. As for our other child processes,
+        # what lies in the current folder is none of their modules; see `own_module`.
+        os.environ.setdefault("PYTHONSAFEPATH", "1")
         pool = ProcessPoolExecutor(n_processes, mp_context=get_context("spawn"))
         with pool:
             begun = {pool.submit(replay, recordings[i], replays[k]): (i, k) for i, k in jobs}

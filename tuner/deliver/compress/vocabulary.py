@@ -22,7 +22,9 @@ N_TEXTS = 4_000
 _EPSILON = 1e-6
 
 
-def importance(net: keras.Model, params: GRUParams, data: Encoded) -> npt.NDArray[np.float64]:
+def importance(
+    net: keras.Model, params: GRUParams, data: Encoded, *, batch_size: int = EVALUATION_BATCH
+) -> npt.NDArray[np.float64]:
     r"""Estimate how far the judgement of texts moves when a word becomes an unknown one.
 
     .. math:: \sum_t |\nabla_{e_t} F \cdot (e_t - e_\text{unknown})|, \qquad
@@ -35,6 +37,7 @@ def importance(net: keras.Model, params: GRUParams, data: Encoded) -> npt.NDArra
         net: From ids to probabilities.
         params: Its hyperparameters.
         data: Texts to look at.
+        batch_size: Texts at a time.
 
     Returns:
         Of each id, (n_ids,).
@@ -64,7 +67,7 @@ def importance(net: keras.Model, params: GRUParams, data: Encoded) -> npt.NDArra
     total = np.zeros(table.input_dim)
     for _, ids in evaluation_batches(
         data,
-        batch_size=EVALUATION_BATCH,
+        batch_size=batch_size,
         max_length=params.max_length,
         truncate=params.truncate,
         pad_to=piece_length(params) or TIME_STEP,

@@ -17,6 +17,7 @@ from tuner.deliver.compress.teaching import Lesson
 from tuner.deliver.compress.vocabulary import N_TEXTS, importance, keep_words
 from tuner.deliver.folder import Writer, write_artifact
 from tuner.deliver.manifest import Manifest, Member
+from tuner.evaluation import EVALUATION_BATCH
 from tuner.packing import Packed, Step, Variant, pack, store
 from tuner.sizes import Shape, count_parameters
 
@@ -133,7 +134,11 @@ class Workshop:
         texts = self._learn.subset(rows)
         total: npt.NDArray[np.float64] = np.zeros(self._artifact.manifest.n_ids)
         for classifier in self._artifact.classifiers:
-            total += importance(classifier.net, classifier.member.params, texts)
+            params = classifier.member.params
+            # As many at a time as fitted into memory when it was trained.
+            fitting = max(1, params.batch_size // self._micro_batches)
+            size = EVALUATION_BATCH if self._micro_batches == 1 else min(EVALUATION_BATCH, fitting)
+            total += importance(classifier.net, params, texts, batch_size=size)
         return total
 
 
