@@ -293,6 +293,21 @@ def test_imdb_behind_a_url_brings_its_words_where_there_are_some(
     assert corpus.texts == (("a film", "a nice", "film", "nice") if with_words else None)
 
 
+def test_words_that_cannot_be_had_now_are_no_reason_to_do_without(
+    site: Site, machine_cache: Path
+) -> None:
+    site.files["/imdb.npz"] = imdb_file()
+    site.codes["/imdb_word_index.json"] = 503
+    with pytest.raises(DataError, match=r"imdb_word_index\.json'.* cannot be downloaded"):
+        read_url("imdb", path=f"{site.address}/imdb.npz")
+
+    site.codes.clear()  # there is none
+    assert read_url("imdb", path=f"{site.address}/imdb.npz").texts is None
+    site.codes.update({"/imdb_word_index.json": 503, "/imdb.npz": 503})
+
+    assert read_url("imdb", path=f"{site.address}/imdb.npz").texts is None  # as it was
+
+
 @pytest.mark.parametrize(
     ("url", "what"),
     [

@@ -259,7 +259,7 @@ def test_texts_are_refused_for_models_that_take_ids_before_these_are_trained(
     (tmp_path / "test.csv").write_text("text,label\nfine,positive\n")
     where = f"data.path={tmp_path / 'imdb.npz'}", f"data.test={tmp_path / 'test.csv'}"
     order = Order(
-        plan=plan(toy("data.source=imdb", *where), epochs=1),
+        plan=replace(plan(toy("data.source=imdb", *where), epochs=1), fingerprint=None),
         target=tmp_path / "artifact",
         replace=False,
         reads_test=True,
@@ -287,8 +287,9 @@ def test_a_test_set_that_cannot_be_used_costs_no_training_and_no_reading(
     toy: StudyMaker, tmp_path: Path, content: str, why: str
 ) -> None:
     (tmp_path / "test.csv").write_text(content)
+    config = toy(f"data.test={tmp_path / 'test.csv'}", "data.examples=40")
     order = Order(
-        plan=plan(toy(f"data.test={tmp_path / 'test.csv'}", "data.examples=40"), epochs=1),
+        plan=replace(plan(config, epochs=1), fingerprint=None),
         target=tmp_path / "artifact",
         replace=False,
         reads_test=True,

@@ -18,6 +18,7 @@ from optuna.trial import TrialState
 from tests.conftest import StudyMaker
 from tests.forked import PROCESSES
 from tests.workers import create
+from tuner.config import StudyConfig
 from tuner.domain import point_key
 from tuner.errors import (
     DataError,
@@ -613,6 +614,28 @@ def test_a_full_study_takes_no_point_and_says_what_to_do(
 
     with pytest.raises(InputError, match=r"no free slot.*tuner extend toy"):
         enqueue(database, study, {"dropout": 0.5})
+
+
+def test_a_slot_is_not_given_up_for_a_space_that_was_widened_meanwhile(
+    database: Database, toy: StudyMaker
+) -> None:
+    def config(high: float) -> StudyConfig:
+        choices = f"space.dropout={{low=0.0,high={high},step=0.1}}"
+        return toy(choices, "space.learning_rate=0.1", "budget.trials=2", "sampler.name=random")
+
+    study = create_study(database, config(0.1)).study
+    slots, others = slots_of(database, study, "one"), slots_of(database, study, "other")
+    claim, other = slots.claim(new_token()), others.claim(new_token())
+    assert claim is not None
+    assert other is not None
+    others.give_up(other)
+    others.give_up(other)  # whose answer got lost
+    assert slots.counts() == SlotCounts(free=0, held=1, done=1)
+    create_study(database, config(0.3))
+
+    slots.give_up(claim)
+
+    assert slots.counts() == SlotCounts(free=2, held=0, done=0)
 
 
 def test_values_of_which_every_point_was_taken_cannot_be_planned(

@@ -350,6 +350,13 @@ def test_a_folder_of_train_and_test_points_to_train(tmp_path: Path) -> None:
     assert f"Use source = {str(tmp_path / 'train')!r}" in explained(tmp_path)
 
 
+def test_parts_without_folders_of_classes_are_no_classes(tmp_path: Path) -> None:
+    for part in ("train", "test"):
+        (tmp_path / part).mkdir()
+        (tmp_path / part / "1.txt").write_text("whose class is elsewhere")
+    assert "one folder per class was expected" in explained(tmp_path)
+
+
 def test_a_class_may_be_called_train(tmp_path: Path) -> None:
     for name in ("bus", "train"):
         (tmp_path / name).mkdir()

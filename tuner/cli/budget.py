@@ -10,7 +10,7 @@ def extend_by(database: Database, study: StoredStudy, n_trials: int) -> None:
     """Add trials to a study."""
     grown = extend_study(database, study, n_trials)
     name = grown.config.name
-    say(f"Study {name!r} has {grown.config.n_slots} trials now, {n_trials} more than before.")
+    say(f"Study {name!r} has {grown.config.budget.trials} trials now, {n_trials} more than before.")
     _say_how_to_go_on(database, grown)
 
 

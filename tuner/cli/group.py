@@ -49,7 +49,8 @@ class TunerGroup(click.Group):
             # What is not printed yet would fail once more at the end of the process.
             nowhere = os.open(os.devnull, os.O_WRONLY)
             for stream in (sys.stdout, sys.stderr):
-                os.dup2(nowhere, stream.fileno())
+                if stream is not None:  # closed from the start
+                    os.dup2(nowhere, stream.fileno())
             sys.exit(128 + signal.SIGPIPE)
         except Exception as error:
             if debug:
@@ -66,7 +67,8 @@ class TunerGroup(click.Group):
         """Run a command; where nobody reads what it prints, that is no error of click's."""
         try:
             code = super().invoke(ctx)
-            sys.stdout.flush()
+            if sys.stdout is not None:
+                sys.stdout.flush()
         except BrokenPipeError as error:
             raise _NobodyReadsError from error
         return code

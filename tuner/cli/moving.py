@@ -50,7 +50,7 @@ def copy_to(
         if confirmation is not None:
             open_slots(source, confirmation)  # refuses what it would refuse, before anything moves
         with Database.open(url, create=True) as target:
-            if confirmation is not None:
+            if confirmation is not None and name not in study_names(target):
                 _check_free(target, f"{name}{SUFFIX}", confirmation.config.name)
             folders = artifacts_of(source, artifacts), artifacts_of(target, to_artifacts)
             _copy_one(source, stored, target, name, folders)

@@ -79,17 +79,32 @@ def fetch(url: str, key: str, check: Callable[[], None] = lambda: None) -> Path:
 
 
 def _fetch_words(url: str, reviews: Path, check: Callable[[], None]) -> None:
-    """Put the words beside the reviews, where there are some; what reads these tells otherwise."""
+    """Put the words beside the reviews; where there are none, what reads these tells.
+
+    That there are none is remembered: a server that is away later is no reason to wait for them.
+    """
+    beside, none_there = reviews.with_name(WORDS_FILE), reviews.with_name("without-words")
     try:
         words = _fetch(_beside(url, WORDS_FILE), "data.path", (".json",), check)
-        beside = reviews.with_name(WORDS_FILE)
-        unfinished = beside.with_suffix(f".{os.getpid()}")
+    except NotThereError:
+        with contextlib.suppress(OSError):
+            none_there.touch()
+        return
+    except DataError:
+        if none_there.exists():
+            return
+        raise
+    unfinished = beside.with_suffix(f".{os.getpid()}")
+    try:
         shutil.copyfile(words, unfinished)
         unfinished.replace(beside)
-    except NotThereError:
-        pass
-    except (DataError, OSError) as error:
-        _log.warning("The word index is not known: %s", error)
+    except OSError as error:
+        raise DataError(
+            f"data.path = {url!r}: no copy of its words can be kept in {reviews.parent}: "
+            f"{error.strerror}. Make room, or let TUNER_CACHE name another folder."
+        ) from error
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 def _beside(url: str, name: str) -> str:

@@ -145,16 +145,24 @@ def name_of(value: object, place: str, kind: str, column: str) -> str:
 # --- a folder per class ------------------------------------------------------------------------
 
 
+#: Names of what lies beside a folder of training examples that is no class.
+_OTHER_PARTS = {"test", "dev", "val", "valid", "validation"}
+
+
+def _folders(path: Path) -> list[Path]:
+    return sorted(p for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))
+
+
 def _read_folder(path: Path, config: DataConfig) -> Examples:
     if config.group is not None:
         raise DataError(
             f"{path}: data.group = {config.group!r} names a column, and a folder has none. "
             f"Leave it out, or give the examples as .jsonl."
         )
-    folders = sorted(p for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))
+    folders = _folders(path)
     names = {folder.name.lower() for folder in folders}
     train = next((folder for folder in folders if folder.name.lower() == "train"), None)
-    if train is not None and any(inner.is_dir() for inner in train.iterdir()):
+    if train is not None and (names & _OTHER_PARTS or _folders(train)):
         raise DataError(
             f"{path}: holds a folder {train.name!r} where one folder per class was expected. "
             f"Use source = {str(train)!r}."

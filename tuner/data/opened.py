@@ -83,7 +83,8 @@ class _StoreFile:
         except StorageUnavailableError as error:
             raise AwayError(str(error)) from error
         except InputError as error:
-            is_missing = isinstance(error.__cause__, FileNotFoundError)
+            # A store tells only those who may list it that something is not there.
+            is_missing = isinstance(error.__cause__, FileNotFoundError | PermissionError)
             kind = NotThereError if is_missing else DataError
             raise kind(f"{self._key}: {error}") from error
 

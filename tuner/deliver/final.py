@@ -191,6 +191,19 @@ def _why_so_long(numbers: Sequence[int], confirmed: Confirmed | None) -> str:
     return f"the {what} {whose}{'' if confirmed is None else f' in {confirmed.by}'}"
 
 
+def check_data(plan: Plan, data: Prepared) -> None:
+    """See that the data is what the study saw.
+
+    Raises:
+        DataError: It is not.
+    """
+    if plan.fingerprint not in (None, data.fingerprint):
+        raise DataError(
+            f"The data here is not what this study learned from: fingerprint {data.fingerprint} "
+            f"here, {plan.fingerprint} in the study. Restore the file."
+        )
+
+
 def train_models(
     plan: Plan, data: Prepared, *, tell: Callable[[Stage], None] = lambda _: None
 ) -> Iterator[FitResult]:
@@ -208,11 +221,7 @@ def train_models(
         DataError: The data is not what the study saw.
         TrialFailedError: A training diverged.
     """
-    if plan.fingerprint not in (None, data.fingerprint):
-        raise DataError(
-            f"The data here is not what this study learned from: fingerprint {data.fingerprint} "
-            f"here, {plan.fingerprint} in the study. Restore the file."
-        )
+    check_data(plan, data)
     everything = together(data)
     shape = data.shape(plan.study.config.data.vocabulary)
     networks = Networks()

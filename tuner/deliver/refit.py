@@ -8,7 +8,7 @@ from pathlib import Path
 from tuner.data.prepare import prepare
 from tuner.data.prepared import Prepared
 from tuner.deliver.artifact import open_artifact
-from tuner.deliver.final import Plan, Stage, together, train_models
+from tuner.deliver.final import Plan, Stage, check_data, together, train_models
 from tuner.deliver.manifest import Manifest
 from tuner.deliver.saving import describe_models, save_models
 from tuner.deliver.test_set import judge_by_test_set, open_test_set
@@ -65,6 +65,7 @@ def refit(
     plan, target = order.plan, order.target
     config = plan.study.config
     data = prepare(config.data, seed=config.seed, folder=config.folder, data_root=order.data_root)
+    check_data(plan, data)
     test = open_test_set(config, data, data_root=order.data_root) if order.reads_test else None
     results = list(train_models(plan, data, tell=tell))
     manifest = describe_models(plan, data, results)

@@ -168,6 +168,8 @@ class Slots:
     def give_up(self, claim: Claim) -> None:
         """Be done with a slot without a trial: there is no point left that it could try.
 
+        Where the space was changed since the claim, there may be one: the slot is handed back.
+
         Args:
             claim: A held slot without a trial.
 
@@ -175,10 +177,13 @@ class Slots:
             LostSlotError: Another worker has the slot.
         """
         with self.database.transaction() as session:
+            standing = read_standing(session, self.study, lease=self.lease)
+            is_same = standing.config == claim.standing.config
+            changes = {**DONE, "planned": None, "origin": USED_UP} if is_same else FREE
             try:
-                self._fence.prove(session, claim, **DONE, planned=None, origin=USED_UP)
+                self._fence.prove(session, claim, **changes, point=None)
             except LostSlotError:
-                if self._fence.state_left(session, claim) != "done":
+                if self._fence.state_left(session, claim) not in {"done", "free"}:
                     raise
                 # The commit was done although its answer got lost.
 
