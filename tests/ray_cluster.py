@@ -29,6 +29,11 @@ _QUICK = {
     "health_check_timeout_ms": 10_000,
     "health_check_failure_threshold": 4,
 }
+#: Asks a cluster how many of its nodes live.
+_COUNT_NODES = (
+    "import ray; ray.init({!r}, log_to_driver=False); "
+    "print('alive:', sum(node['Alive'] for node in ray.nodes()))"
+)
 
 
 class RayCluster:
@@ -84,6 +89,18 @@ class RayCluster:
         while _STARTED not in (said := path.read_text()) and node.poll() is None:
             time.sleep(0.1)
         return node, said
+
+    def n_alive(self) -> int:
+        """Count the nodes that the cluster takes for alive: it notices late that one is lost."""
+        asked = subprocess.run(
+            [sys.executable, "-c", _COUNT_NODES.format(self.address)],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        said = next(line for line in asked.stdout.splitlines() if line.startswith("alive:"))
+        return int(said.removeprefix("alive:"))
 
     def stop(self) -> None:
         """End all nodes."""

@@ -173,7 +173,7 @@ def _connect(url: str) -> tuple[Any, str]:
     except ImportError as error:
         raise InputError(
             f"{url}: object stores need packages that are not installed. "
-            f"Run: pip install 'tuner[remote]'"
+            f"Run in tuner's folder: pip install '.[remote]'"
         ) from error
     with _translated(url, "opened"):
         system, path = url_to_fs(url, use_listings_cache=False)
@@ -187,7 +187,7 @@ def _translated(url: str, done: str) -> Iterator[None]:
         yield
     except ImportError as error:
         raise InputError(
-            f"{url}: {error}. tuner[remote] brings S3 along; other stores need their package."
+            f"{url}: {error}. The extra `remote` brings S3 along; other stores need their package."
         ) from error
     except Exception as error:  # each library raises classes of its own
         kind = type(error).__name__

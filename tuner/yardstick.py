@@ -90,7 +90,7 @@ def fit_yardstick(train: Encoded, *, n_ids: int, n_classes: int) -> Yardstick:
     except ImportError as error:
         raise InputError(
             "The yardstick needs scikit-learn, which is not installed. "
-            "Run: pip install 'tuner[yardsticks]'"
+            "Run in tuner's folder: pip install '.[yardsticks]'"
         ) from error
     codes, texts = _occurrences(train, n_ids)
     once = np.unique(codes * len(train) + texts) // len(train)

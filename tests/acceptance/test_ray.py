@@ -61,7 +61,7 @@ def workers() -> dict[tuple[str, str], list[psutil.Process]]:
     found: dict[tuple[str, str], list[psutil.Process]] = {}
     for process in psutil.process_iter():
         with suppress(psutil.Error):
-            if process.cmdline()[1:5] == ["-m", "tuner", "work", NAME]:
+            if process.cmdline()[1:6] == ["-P", "-m", "tuner", "work", NAME]:
                 sees = process.environ()
                 place = (sees["RAY_RAYLET_PID"], sees["CUDA_VISIBLE_DEVICES"])
                 found.setdefault(place, []).append(process)
@@ -153,6 +153,8 @@ def test_workers_get_a_gpu_each_outlive_what_dies_and_hand_back_on_ctrl_c(
         with Database.open(url) as database:
             make_worker(database, find_study(database, NAME), "telling_its_process").run()
         kill_nodes(*others)
+        while cluster.n_alive() > 1:
+            time.sleep(0.1)
         changes = settings(f"budget.trials={N_TRIALS + 1}", "budget.trial_minutes=0.1")
         more = (*changes, "--workers", "2")
         with run(study_file, *words, *more, **environment) as running:
@@ -283,4 +285,4 @@ def test_ray_is_asked_for_where_it_is_missing(
     )
 
     assert done.exit_code == 2
-    assert "pip install 'tuner[ray]'" in done.stderr
+    assert "pip install '.[ray]'" in done.stderr

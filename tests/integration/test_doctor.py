@@ -368,4 +368,4 @@ def test_a_package_that_only_this_data_needs_is_named(
 
     (found,) = check_extras(config)
     assert found.status == "fail"
-    assert "tuner[parquet]" in found.mend
+    assert ".[parquet]" in found.mend

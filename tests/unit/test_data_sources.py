@@ -331,7 +331,7 @@ def test_parquet_without_pyarrow_says_what_to_install(
 ) -> None:
     path = write_parquet(tmp_path)
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    assert "pip install 'tuner[parquet]'" in explained(path)
+    assert "pip install '.[parquet]'" in explained(path)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs a file that cannot be read by anybody")

@@ -44,8 +44,8 @@ def test_a_sampler_whose_package_is_missing_says_how_to_get_it(
 
     assert str(caught.value) == (
         f"sampler.name: {name!r} needs {lacks} not installed here. Run `pip install "
-        f"'tuner[{name}]'` wherever workers run, or choose a sampler that needs nothing more: "
-        f"tpe, nsga2, random, grid."
+        f"'.[{name}]'` in tuner's folder wherever workers run, or choose a sampler that needs "
+        f"nothing more: tpe, nsga2, random, grid."
     )
     with pytest.raises(InputError):
         make_sampler(name, space=toy().space, n_trials=60, seed="0")

@@ -116,7 +116,7 @@ def _simple(
 ) -> Simple | None:
     """Train a simple model on what the winner learned from, and judge it by the same examples."""
     if not is_available():
-        say("Without scikit-learn there is no yardstick: pip install 'tuner[yardsticks]'")
+        say("No yardstick without scikit-learn; in tuner's folder: pip install '.[yardsticks]'")
         return None
     say(f"Training the yardstick {len(fresh)} times: {NAME}.")
     config, theirs = study.config, []

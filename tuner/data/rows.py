@@ -152,7 +152,7 @@ def _parquet_rows(path: Path, columns: Columns) -> Iterator[Row]:
     except ImportError as error:
         raise DataError(
             f"{path}: reading .parquet needs pyarrow, which is not installed. "
-            f"Run: pip install 'tuner[parquet]'"
+            f"Run in tuner's folder: pip install '.[parquet]'"
         ) from error
     try:
         with pyarrow.parquet.ParquetFile(path) as file:

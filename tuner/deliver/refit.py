@@ -89,7 +89,7 @@ def refit(
 
 def _yardstick(plan: Plan, data: Prepared, say: Callable[[str], None]) -> Yardstick | None:
     if not is_available():
-        say("Without scikit-learn there is no yardstick: pip install 'tuner[yardsticks]'")
+        say("No yardstick without scikit-learn; in tuner's folder: pip install '.[yardsticks]'")
         return None
     say(f"Training the yardstick: {NAME}.")
     shape = data.shape(plan.study.config.data.vocabulary)

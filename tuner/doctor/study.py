@@ -90,7 +90,7 @@ def check_extras(config: StudyConfig) -> Iterator[Finding]:
         yield fail(
             "extras",
             f"the study needs {', '.join(missing)}, which is not installed.",
-            f"`pip install 'tuner[{','.join(missing)}]'`.",
+            f"`pip install '.[{','.join(missing)}]'` in tuner's folder.",
         )
     elif needed:
         yield ok("extras", f"{', '.join(sorted({name for _, name in needed}))} installed")

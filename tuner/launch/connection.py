@@ -38,7 +38,7 @@ def load_ray(address: str) -> Any:
         InputError: It is not installed.
     """
     if importlib.util.find_spec("ray") is None:
-        raise InputError("--on ray needs Ray, which is not installed: pip install 'tuner[ray]'")
+        raise InputError("--on ray needs Ray. Install it in tuner's folder: pip install '.[ray]'")
     settings = dict(_RAY_SETTINGS)
     has_token = bool({"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & os.environ.keys())
     if address == "local" and not has_token:

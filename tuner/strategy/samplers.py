@@ -27,8 +27,8 @@ def check_sampler(name: SamplerName) -> None:
     if missing:
         raise InputError(
             f"sampler.name: {name!r} needs {' and '.join(missing)}, which "
-            f"{'is' if len(missing) == 1 else 'are'} not installed here. Run "
-            f"`pip install 'tuner[{name}]'` wherever workers run, or choose a sampler that needs "
+            f"{'is' if len(missing) == 1 else 'are'} not installed here. Run `pip install "
+            f"'.[{name}]'` in tuner's folder wherever workers run, or choose a sampler that needs "
             f"nothing more: tpe, nsga2, random, grid."
         )
 

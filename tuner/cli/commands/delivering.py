@@ -20,8 +20,8 @@ from tuner.cli.group import FOLDER, STUDY, as_format, common, debugging
     default=1,
     show_default=True,
     type=click.IntRange(min=1, max=100),
-    help="Best trials to take, of those that were confirmed; the probabilities of their models are "
-    "averaged.",
+    help="Best trials to take, of those that were confirmed where that was done; the probabilities "
+    "of their models are averaged.",
 )
 @click.option(
     "--seeds",
@@ -60,7 +60,7 @@ def refit(
 ) -> None:
     """Train the winner on all labelled examples and write it as an artifact.
 
-    The test set is read once, at the end.
+    The models are judged by the test set once, at the end.
 
     \b
     Example:

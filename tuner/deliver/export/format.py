@@ -43,7 +43,7 @@ class Format:
         if missing:
             raise InputError(
                 f"Exporting to {self.title} needs {' and '.join(missing)}, which is not installed. "
-                f"Run: pip install 'tuner[{self.name}]'"
+                f"Run in tuner's folder: pip install '.[{self.name}]'"
             )
 
 
