@@ -171,11 +171,12 @@ class LocalWorkers:
             self._children[index] = child.checked()
         still = [child for child in self._children if child.process.poll() is None]
         failed = [child for child in self._children if child.process.poll() not in {None, 0}]
-        if still and any(child.process.poll() == 0 for child in self._children):
+        is_over = any(child.process.poll() == 0 for child in self._children)
+        if still and is_over:
             # One has seen that the study is over; those who wait look only now and then.
             self.stop()
             still = []
-        if failed and not still:
+        if failed and not still and not is_over:
             raise TunerError(failed[0].last_words())
         return bool(still)
 

@@ -69,6 +69,7 @@ class RayWorkers:
         }
         self._tasks: list[Any] = []
         self._failures: list[TunerError] = []
+        self._is_over = False
         self._opened = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
@@ -136,8 +137,9 @@ class RayWorkers:
                     cause if isinstance(cause, TunerError) else TunerError(str(error))
                 )
             else:
+                self._is_over = True
                 self._cancel()  # The study is over, also for those that wait for a machine.
-        if self._failures and not self._tasks:
+        if self._failures and not self._tasks and not self._is_over:
             raise self._failures[0]
         return bool(self._tasks)
 
