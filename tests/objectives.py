@@ -220,6 +220,12 @@ def unable_to_start(_prepare: Prepare, _control: Control) -> Equipment:
     os._exit(7)
 
 
+def never_ready(_prepare: Prepare, _control: Control) -> Equipment:
+    """Hangs before it is ready, as where a driver is broken."""
+    time.sleep(600)
+    raise AssertionError("unreachable")
+
+
 def telling_its_process(_prepare: Prepare, _control: Control) -> Equipment:
     """Notes which trainer ran it."""
 

@@ -30,6 +30,12 @@ class DataError(InputError):
     """The reviews cannot be read or cannot be learned from."""
 
 
+class DataAwayError(DataError):
+    """What serves the data does not answer: trying again may help."""
+
+    exit_code = 3
+
+
 class StudyNotFoundError(InputError):
     """No study of that name is stored where we looked."""
 

@@ -22,10 +22,10 @@ from tests.conftest import StudyMaker
 from tests.workers import make_worker
 from tuner.config import DataConfig, StudyConfig
 from tuner.data import download
-from tuner.data.download import MAX_AGE, fetch, localized
+from tuner.data.download import MAX_AGE, N_TRIES, fetch, localized
 from tuner.data.fingerprint import fingerprint
 from tuner.data.sources import read, read_test
-from tuner.errors import ConfigError, DataError
+from tuner.errors import ConfigError, DataAwayError, DataError
 from tuner.results import progress
 from tuner.storage import Database, create_study
 
@@ -393,6 +393,29 @@ def test_a_worker_fetches_for_its_trainer_that_has_no_credentials(
 
     assert progress(database, study).slots.done == 2
     assert study.config.data.source == f"s3://{path}"  # what is stored is true on every machine
+
+
+def test_a_worker_waits_for_a_server_that_is_busy_when_it_begins(
+    database: Database,
+    toy: StudyMaker,
+    site: Site,
+    machine_cache: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    url = offer(site)
+    study = create_study(database, toy(f"data.source={url}", "budget.trials=1")).study
+    site.n_busy = N_TRIES + 1
+
+    make_worker(database, study, "reading").run()
+
+    assert progress(database, study).slots.done == 1
+    assert caplog.text.count("Waiting for it, up to 60 min") == 1
+
+    other = create_study(database, toy("name=other", f"data.source={site.address}/b.csv")).study
+    site.codes["/b.csv"] = 503
+    with pytest.raises(DataAwayError, match="cannot be downloaded") as caught:
+        make_worker(database, other, "reading", patience=0).run()
+    assert caught.value.exit_code == 3
 
 
 def test_a_study_whose_data_is_at_hand_stays_as_it_is(toy: StudyMaker) -> None:

@@ -16,6 +16,7 @@ from tuner.errors import InputError, TrainerError
 from tuner.host import versions
 from tuner.results import most_micro_batches, progress, show_trial, trials
 from tuner.storage import Database, create_study, other_versions
+from tuner.worker import keeper
 from tuner.worker.worker import Worker
 
 
@@ -112,6 +113,19 @@ def test_trainers_that_never_get_ready_end_the_worker_with_their_last_words(
 
     now = progress(database, study)
     assert (now.slots.free, now.trials) == (6, {})
+
+
+def test_trainers_that_are_never_ready_are_ended(
+    database: Database, toy: StudyMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeper, "READY_SECONDS", 0.2)
+    study = create_study(database, toy()).study
+
+    with pytest.raises(TrainerError, match=r"3 trainers in a row.*was not ready after 0\.2 s"):
+        make_worker(database, study, "never_ready").run()
+
+    assert not trainers()
+    assert progress(database, study).slots.free == 6
 
 
 def test_other_versions_warn_and_can_be_refused(

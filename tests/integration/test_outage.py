@@ -347,13 +347,17 @@ def test_a_worker_whose_study_is_deleted_ends_and_says_so_and_touches_no_namesak
     outside: Database,
     toy: StudyMaker,
     by: str,
+    tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     study = create_study(database, toy(*ONE)).study
+    written = tmp_path / study.key / "slot-000000" / "some" / "late.ckpt"
     again: list[StoredStudy] = []
 
     def delete() -> None:
         wait_until_it_trains(outside, study)
+        written.parent.mkdir(parents=True)
+        written.touch()  # as a trainer does, that knows nothing of what follows
         if by == "optuna":
             # Where a report comes in between, Optuna does nothing and says nothing.
             while study_names(outside):
@@ -368,10 +372,11 @@ def test_a_worker_whose_study_is_deleted_ends_and_says_so_and_touches_no_namesak
         caplog.at_level(logging.INFO),
         pytest.raises(StudyNotFoundError, match="somebody deleted it") as caught,
     ):
-        make_worker(database, study, "sleeping").run()
+        make_worker(database, study, "sleeping", artifacts=tmp_path).run()
 
     assert caught.value.exit_code == 2
     assert "Traceback" not in caplog.text
+    assert not (tmp_path / study.key).exists()
     assert trainers() == []
     for new in again:
         slots = slots_of(outside, new)

@@ -15,7 +15,7 @@ from tuner.config import StudyConfig
 from tuner.data.imdb import WORDS_FILE
 from tuner.data.opened import AwayError, NotThereError, OpenedFile, open_url
 from tuner.data.rows import SUFFIXES
-from tuner.errors import DataError
+from tuner.errors import DataAwayError, DataError
 from tuner.host import cache_folder
 from tuner.urls import is_url
 
@@ -69,6 +69,7 @@ def fetch(url: str, key: str, check: Callable[[], None] = lambda: None) -> Path:
         A file in the cache, whose name ends as the URL's path does.
 
     Raises:
+        DataAwayError: Its server does not answer, and there is no copy.
         DataError: It cannot be fetched; the message says why.
     """
     url, _, _ = url.partition("#")
@@ -144,7 +145,7 @@ def _fetch_or_keep(url: str, key: str, folder: Path, name: str, check: Callable[
             time.sleep(PAUSE * n_tries)
     copies = sorted(_copies(folder, name), key=lambda path: path.stat().st_mtime)
     if not copies:
-        raise DataError(
+        raise DataAwayError(
             f"{key} = {url!r}: cannot be downloaded: {trouble}. Check the address and the "
             f"network, or download it by hand and name the file."
         ) from trouble

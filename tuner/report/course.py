@@ -162,7 +162,7 @@ def curves_plot(material: Material) -> Plot | None:
     if not values:
         return None
     (low, high), outside = value_range(values, material.config)
-    best = ranked[:1]
+    best = [number for number in ranked[:1] if number == material.ranked[0].number]
     groups = {
         "pruned": [n for n in shown if by_number[n].state == "pruned"],
         "complete": [n for n in shown if by_number[n].state == "complete" and n not in best],

@@ -1,6 +1,7 @@
 """A trainer at hand: started when needed, used again while it is well, replaced when it is not."""
 
 import logging
+import time
 from collections.abc import Callable, Mapping
 
 from tuner.errors import InputError, TrainerError
@@ -12,6 +13,8 @@ log = logging.getLogger(__name__)
 
 #: Trainers in a row that may die before they are ready.
 MAX_DEAD_STARTS = 3
+#: Seconds within which one is ready: to prepare much data takes minutes, a broken driver for ever.
+READY_SECONDS = 3600.0
 #: Trials after which a trainer is replaced: what leaks in it, ends with it.
 TRIALS_PER_TRAINER = 100
 
@@ -79,8 +82,11 @@ class TrainerKeeper:
         )
         self._n_trials = 0
         self.memory.start(self._trainer.pid)
-        while (message := self._trainer.receive(60.0)) is None:
+        ends = time.monotonic() + READY_SECONDS
+        while (message := self._trainer.receive(min(60.0, READY_SECONDS))) is None:
             self._check()
+            if time.monotonic() > ends:
+                raise TrainerDiedError(f"was not ready after {READY_SECONDS:g} s", "")
         if isinstance(message, Unusable):
             raise InputError(message.message)
         if not isinstance(message, Ready):

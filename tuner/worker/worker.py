@@ -3,6 +3,7 @@
 import logging
 import secrets
 import socket
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,6 +15,7 @@ from tuner.config import StudyConfig
 from tuner.confirmation import Task
 from tuner.data.download import localized
 from tuner.errors import (
+    DataAwayError,
     LostSlotError,
     NoPointLeftError,
     StudyNotFoundError,
@@ -42,6 +44,7 @@ from tuner.worker.interruption import InterruptedWorkerError, Interruption
 from tuner.worker.keeper import TrainerKeeper
 from tuner.worker.messages import Prepare, Ready
 from tuner.worker.outage import Outage
+from tuner.worker.pauses import Pauses
 from tuner.worker.process import TrainerProcess
 from tuner.worker.trial_run import TrialRun
 from tuner.worker.versions import compare_versions
@@ -211,6 +214,7 @@ class Worker:
             if run is not None:
                 run.free_trainer()
         except StudyNotFoundError:
+            self._forget_checkpoints()
             raise  # nothing is there that a slot could be handed back to
         except BaseException as error:
             self.interruption.quiet()
@@ -291,13 +295,27 @@ class Worker:
         """Give what a new trainer is told first; it has no credentials to fetch data with."""
         options = self.options
         return Prepare(
-            config=localized(self.config, self.interruption.check).to_json(),
+            config=self._localized().to_json(),
             data_root=str(options.data_root) if options.data_root else None,
             threads=options.threads,
             gpu=options.gpu.uuid if options.gpu else "",
             memory_limit_mb=options.memory_limit_mb,
             require_gpu=options.require_gpu,
         )
+
+    def _localized(self) -> StudyConfig:
+        """Fetch the data; what serves it may be away for a while, as the database may."""
+        ends = time.monotonic() + self.options.patience
+        pauses = Pauses(first=1.0, longest=30.0)
+        while True:
+            try:
+                return localized(self.config, self.interruption.check)
+            except DataAwayError as error:
+                left = ends - time.monotonic()
+                if self._turn is not None or left <= 0:  # a standing worker serves others meanwhile
+                    raise
+                log.warning("%s Waiting for it, up to %.0f min.", error, left / 60)
+                self.interruption.pause(min(left, pauses.next()))
 
     def _meet_trainer(self, ready: Ready) -> None:
         for note in ready.notes:
@@ -313,6 +331,13 @@ class Worker:
         """Remove checkpoints that nobody needs, also those of workers that were killed."""
         if self.store is not None:
             self.store.sweep(self._outage.bridge(self.slots.unfinished))
+
+    def _forget_checkpoints(self) -> None:
+        """Remove what was written after somebody deleted the study with its checkpoints."""
+        self._keeper.end()
+        if self.store is not None:
+            self.store.settle(CLOSE_SECONDS)
+            self.store.remove()
 
     def _say_why_over(self) -> None:
         standing = self._outage.bridge(self.slots.standing)
