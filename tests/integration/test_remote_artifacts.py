@@ -311,7 +311,7 @@ def sqlite(tmp_path: Path, toy: StudyMaker) -> str:
     ("lack", "what"),
     [
         ({"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}, "Unable to locate credentials"),
-        ({"PYTHONPATH": "{without_fsspec}"}, r"pip install 'tuner\[remote\]'"),
+        ({"PYTHONPATH": "{without_fsspec}"}, r"pip install '\.\[remote\]'"),
     ],
 )
 def test_a_worker_that_cannot_keep_checkpoints_ends_before_any_training(

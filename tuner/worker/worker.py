@@ -186,6 +186,9 @@ class Worker:
                     break
             self._sweep()
             self._say_why_over()
+        except StudyNotFoundError:
+            self._forget_checkpoints()
+            raise
         finally:
             self._keeper.end()
             if self.store is not None:
@@ -214,7 +217,6 @@ class Worker:
             if run is not None:
                 run.free_trainer()
         except StudyNotFoundError:
-            self._forget_checkpoints()
             raise  # nothing is there that a slot could be handed back to
         except BaseException as error:
             self.interruption.quiet()
