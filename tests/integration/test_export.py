@@ -251,7 +251,7 @@ def test_models_too_large_for_a_format_are_refused(artifact: Path) -> None:
 def test_a_missing_extra_is_told_with_the_command() -> None:
     form = dataclasses.replace(FORMATS["onnx"], modules=("sys", "not_there_at_all"))
 
-    with pytest.raises(InputError, match=r"needs not_there_at_all.*pip install 'tuner\[onnx\]'"):
+    with pytest.raises(InputError, match=r"needs not_there_at_all.*pip install '.\[onnx\]'"):
         form.require()
 
 

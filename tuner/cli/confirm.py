@@ -176,8 +176,8 @@ def _say_who_won(confirmation: StoredStudy) -> None:
     trial = confirms.finalists[winner.finalist].trial
     n = len(confirms.rehearsals) * confirms.seeds
     say(
-        f"Trial {trial} of {confirms.study!r} wins. {n} more trainings, its own of "
-        f"{winner.epochs} epochs, say how good it is."
+        f"Trial {trial} of {confirms.study!r} wins. {n} more trainings say how good it is, "
+        f"its own of {winner.epochs} {'epoch' if winner.epochs == 1 else 'epochs'} each."
     )
 
 
