@@ -55,6 +55,18 @@ def postgres_server() -> Iterator[str]:
         pytest.skip(f"{error}: install Postgres, or set TUNER_TEST_POSTGRES_URL")
 
 
+@pytest.fixture
+def own_server() -> Iterator[postgres.Server]:
+    """A server that may be stopped."""
+    try:
+        with postgres.own_server() as server:
+            yield server
+    except LookupError as error:
+        if os.environ.get("CI"):
+            pytest.fail(f"{error}: CI must test Postgres")
+        pytest.skip(f"{error}: install Postgres")
+
+
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """A browser without a window; without Chromium a laptop skips and CI fails."""

@@ -1,26 +1,10 @@
 """`run` while its database is restarted."""
 
-import os
 import time
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 from tests import postgres
 from tests.commands import TINY, data, settings, start, wait_for
-
-
-@pytest.fixture
-def own_server() -> Iterator[postgres.Server]:
-    """A server that may be stopped."""
-    try:
-        with postgres.own_server() as server:
-            yield server
-    except LookupError as error:
-        if os.environ.get("CI"):
-            pytest.fail(f"{error}: CI must test Postgres")
-        pytest.skip(f"{error}: install Postgres")
 
 
 def test_a_run_goes_on_through_a_restart_of_its_database(

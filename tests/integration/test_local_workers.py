@@ -80,31 +80,27 @@ def test_a_log_that_cannot_be_written_does_not_stop_the_workers(tmp_path: Path) 
             time.sleep(0.01)
 
 
-def test_a_worker_that_ended_before_does_not_spoil_a_study_that_is_over(tmp_path: Path) -> None:
-    (tmp_path / "sitecustomize.py").write_text(
-        DONE_OR_WAITING.replace("time.sleep(600)", "os._exit(1)")
-    )
-    environment = os.environ | {"PYTHONPATH": str(tmp_path), "TMPDIR": str(tmp_path)}
-    with LocalWorkers(
+def two_workers(folder: Path, program: str) -> LocalWorkers:
+    """Make workers that run a program when Python starts, in place of what they are for."""
+    (folder / "sitecustomize.py").write_text(program)
+    return LocalWorkers(
         "toy",
         storage="sqlite:///nowhere.db",
         places=[Place(gpu=None, memory_limit_mb=None, threads=1)] * 2,
-        environment=environment,
-    ) as workers:
+        environment=os.environ | {"PYTHONPATH": str(folder), "TMPDIR": str(folder)},
+    )
+
+
+def test_a_worker_that_ended_before_does_not_spoil_a_study_that_is_over(tmp_path: Path) -> None:
+    done_or_dead = DONE_OR_WAITING.replace("time.sleep(600)", "os._exit(1)")
+    with two_workers(tmp_path, done_or_dead) as workers:
         watch(workers)
 
 
 def test_when_one_worker_is_done_nobody_waits_for_those_who_look_now_and_then(
     tmp_path: Path,
 ) -> None:
-    (tmp_path / "sitecustomize.py").write_text(DONE_OR_WAITING)
-    environment = os.environ | {"PYTHONPATH": str(tmp_path), "TMPDIR": str(tmp_path)}
-    with LocalWorkers(
-        "toy",
-        storage="sqlite:///nowhere.db",
-        places=[Place(gpu=None, memory_limit_mb=None, threads=1)] * 2,
-        environment=environment,
-    ) as workers:
+    with two_workers(tmp_path, DONE_OR_WAITING) as workers:
         watch(workers)
 
         assert not workers.check()

@@ -79,18 +79,6 @@ def pool_here(database: Database, **more: float) -> Iterator[None]:
 
 
 @pytest.fixture
-def own_server() -> Iterator[postgres.Server]:
-    """A server that may be stopped."""
-    try:
-        with postgres.own_server() as server:
-            yield server
-    except LookupError as error:
-        if os.environ.get("CI"):
-            pytest.fail(f"{error}: CI must test Postgres")
-        pytest.skip(f"{error}: install Postgres")
-
-
-@pytest.fixture
 def with_data(toy: StudyMaker, tmp_path: Path) -> Callable[..., StudyConfig]:
     """Makes toy studies with data of their own."""
 

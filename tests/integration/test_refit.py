@@ -250,17 +250,11 @@ def test_the_yardstick_bears_texts_of_which_it_knows_no_word() -> None:
     assert np.isfinite(yardstick.predict(strange)).all()
 
 
-def test_texts_are_refused_for_models_that_take_ids_before_these_are_trained(
-    toy: StudyMaker, tmp_path: Path
-) -> None:
-    reviews = np.empty(40, object)
-    reviews[:] = [[1, 2, i + 1] for i in range(40)]
-    np.savez(tmp_path / "imdb.npz", x_train=reviews, y_train=np.arange(40) % 2)
-    (tmp_path / "test.csv").write_text("text,label\nfine,positive\n")
-    where = f"data.path={tmp_path / 'imdb.npz'}", f"data.test={tmp_path / 'test.csv'}"
+def refit_in_vain(config: StudyConfig, target: Path) -> None:
+    """Refit a study of which nothing may be trained, noted or written."""
     order = Order(
-        plan=replace(plan(toy("data.source=imdb", *where), epochs=1), fingerprint=None),
-        target=tmp_path / "artifact",
+        plan=replace(plan(config, epochs=1), fingerprint=None),
+        target=target,
         replace=False,
         reads_test=True,
         again=False,
@@ -270,9 +264,23 @@ def test_texts_are_refused_for_models_that_take_ids_before_these_are_trained(
     def never(*_: object) -> Never:
         pytest.fail("it was begun")
 
-    with pytest.raises(DataError, match=r"data\.test = .*holds texts, .* take ids"):
+    try:
         refit(order, open_database=never, say=never, tell=never)
-    assert not order.target.exists()
+    finally:
+        assert not target.exists()
+
+
+def test_texts_are_refused_for_models_that_take_ids_before_these_are_trained(
+    toy: StudyMaker, tmp_path: Path
+) -> None:
+    reviews = np.empty(40, object)
+    reviews[:] = [[1, 2, i + 1] for i in range(40)]
+    np.savez(tmp_path / "imdb.npz", x_train=reviews, y_train=np.arange(40) % 2)
+    (tmp_path / "test.csv").write_text("text,label\nfine,positive\n")
+    where = f"data.path={tmp_path / 'imdb.npz'}", f"data.test={tmp_path / 'test.csv'}"
+
+    with pytest.raises(DataError, match=r"data\.test = .*holds texts, .* take ids"):
+        refit_in_vain(toy("data.source=imdb", *where), tmp_path / "artifact")
 
 
 @pytest.mark.parametrize(
@@ -288,20 +296,9 @@ def test_a_test_set_that_cannot_be_used_costs_no_training_and_no_reading(
 ) -> None:
     (tmp_path / "test.csv").write_text(content)
     config = toy(f"data.test={tmp_path / 'test.csv'}", "data.examples=40")
-    order = Order(
-        plan=replace(plan(config, epochs=1), fingerprint=None),
-        target=tmp_path / "artifact",
-        replace=False,
-        reads_test=True,
-        again=False,
-        data_root=None,
-    )
-
-    def never(*_: object) -> Never:
-        pytest.fail("it was begun")
 
     with pytest.raises(DataError, match=why):
-        refit(order, open_database=never, say=never, tell=never)
+        refit_in_vain(config, tmp_path / "artifact")
 
 
 # --- readings of the test set --------------------------------------------------------------------

@@ -3,7 +3,6 @@
 import logging
 import secrets
 import socket
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -13,9 +12,7 @@ from typing import Any
 from tuner.bucket import Bucket
 from tuner.config import StudyConfig
 from tuner.confirmation import Task
-from tuner.data.download import localized
 from tuner.errors import (
-    DataAwayError,
     LostSlotError,
     NoPointLeftError,
     StudyNotFoundError,
@@ -40,11 +37,11 @@ from tuner.storage.confirming import read_task
 from tuner.storage.history import History
 from tuner.storage.openings import Opening, read_opening
 from tuner.strategy import check_sampler, propose
+from tuner.worker.fetching import fetched
 from tuner.worker.interruption import InterruptedWorkerError, Interruption
 from tuner.worker.keeper import TrainerKeeper
 from tuner.worker.messages import Prepare, Ready
 from tuner.worker.outage import Outage
-from tuner.worker.pauses import Pauses
 from tuner.worker.process import TrainerProcess
 from tuner.worker.trial_run import TrialRun
 from tuner.worker.versions import compare_versions
@@ -296,28 +293,17 @@ class Worker:
     def _prepare(self) -> Prepare:
         """Give what a new trainer is told first; it has no credentials to fetch data with."""
         options = self.options
+        # A standing worker serves other studies meanwhile.
+        patience = options.patience if self._turn is None else 0.0
+        config = fetched(self.config, patience=patience, interruption=self.interruption)
         return Prepare(
-            config=self._localized().to_json(),
+            config=config.to_json(),
             data_root=str(options.data_root) if options.data_root else None,
             threads=options.threads,
             gpu=options.gpu.uuid if options.gpu else "",
             memory_limit_mb=options.memory_limit_mb,
             require_gpu=options.require_gpu,
         )
-
-    def _localized(self) -> StudyConfig:
-        """Fetch the data; what serves it may be away for a while, as the database may."""
-        ends = time.monotonic() + self.options.patience
-        pauses = Pauses(first=1.0, longest=30.0)
-        while True:
-            try:
-                return localized(self.config, self.interruption.check)
-            except DataAwayError as error:
-                left = ends - time.monotonic()
-                if self._turn is not None or left <= 0:  # a standing worker serves others meanwhile
-                    raise
-                log.warning("%s Waiting for it, up to %.0f min.", error, left / 60)
-                self.interruption.pause(min(left, pauses.next()))
 
     def _meet_trainer(self, ready: Ready) -> None:
         for note in ready.notes:
